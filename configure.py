@@ -1,0 +1,635 @@
+#!/usr/bin/env python3
+"""Writes build.ninja: ./configure.py && ninja && ninja check
+
+Run here it builds into out/default; run in another folder (mkdir -p out/asan && cd out/asan &&
+../../configure.py --sanitize=address,undefined) it builds into that folder. Options, the few probes and the tables of
+what is built from what are here; commands and flags are in build.ninja.in.
+
+CC, AR, OBJCOPY, CFLAGS, CPPFLAGS, LDFLAGS are taken from the environment or as NAME=value arguments, and recorded:
+editing this file or the template, or adding a source, runs the same configuration again.
+"""
+
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+
+# ---- sources --------------------------------------------------------------------------------------------------------
+# Every .c file of these folders is in one of the tables: a file in none of them stops the configuration.
+
+SOURCE_FOLDERS = ['alloc', 'flush', 'api', 'tests', 'fuzz']
+
+ALLOC = [
+    'alloc/lock.c',
+    'alloc/os.c',
+    'alloc/size_class.c',
+]
+
+FLUSH = [
+]
+
+COMMON = [
+]
+
+# What is installed. `map`: the names that the shared library exports. `parts`: what of the above it takes in. `flags`: for
+# its own sources. (-ftls-model=initial-exec suits a library that is loaded with the program; dlopen(3) refuses one that
+# has more than a few hundred bytes of such data, so the others do without.)
+LIBRARIES = {
+    'vmem': {
+        'description': 'volatile memory pools in memory-mapped files',
+        'version': '1.1',
+        'header': 'api/include/libvmem.h',
+        'map': 'api/vmem/vmem.map',
+        'parts': ['alloc', 'common'],
+        'sources': [],
+    },
+    'vmmalloc': {
+        'description': 'the malloc family in a memory-mapped file, for whole programs',
+        'version': '1.1',
+        'header': 'api/include/libvmmalloc.h',
+        'map': 'api/vmmalloc/vmmalloc.map',
+        'parts': ['alloc', 'common'],
+        'flags': '-ftls-model=initial-exec -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc',
+        'sources': [],
+    },
+}
+
+# bin/<name>: sources.
+TOOLS = {
+}
+
+# ---- tests ----------------------------------------------------------------------------------------------------------
+# Criterion tests, tests/<name>.c, by what they link:
+#   internal  the objects of alloc/, flush/ and api/common (and what TEST_SUPPORT lists)
+#   <library> the shared library of that name in the build folder, as a user links it
+#   preload   nothing of ours: they start programs with a library preloaded; the sanitizers' own malloc forbids that,
+#             so these are listed as skipped under them
+# Names that begin with mt_ are what runs under ThreadSanitizer.
+TESTS = {
+    'internal': [
+        'alloc_model',
+        'alloc_size_class',
+    ],
+    'vmem': [
+    ],
+    'vmmalloc': [
+    ],
+    'preload': [
+    ],
+}
+
+# Linked into the internal tests that need them.
+TEST_SUPPORT = [
+    'tests/heap_model.c',
+    'tests/heap_region.c',
+]
+
+# Plain programs that tests start, tests/programs/<name>.c -> tests/programs/<name> in the build folder, by what they
+# link: '' nothing, 'x' libx.so, 'x.a' libx.a.
+TEST_PROGRAMS = {
+    '': [
+    ],
+    'vmem.a': [
+    ],
+    'vmmalloc': [
+    ],
+    'vmmalloc.a': [
+    ],
+}
+
+# Test scripts that `ninja check` runs: name -> command. Exit status 77 is "skipped", the last line the reason. A script
+# may count for itself by ending in a line `N passed, N failed[, N skipped]`; otherwise it is one test.
+# {root}, {build}: folders; {cc}: compiler.
+CHECKS = {
+}
+
+# Needs more time than TEST_TIMEOUT: seconds by name.
+TEST_TIMEOUT = 300
+TEST_TIMEOUTS = {
+}
+
+# Fuzz targets, fuzz/<name>.c, replayed over fuzz/corpus/<name> by `ninja check` through the plain driver.
+FUZZ_DRIVER = 'fuzz/driver.c'
+FUZZ = [
+    'heap_ops',
+]
+
+# ---- targets that are a script: name -> (what it needs built, command) ----------------------------------------------
+SCRIPTS = {
+}
+
+# What `ninja check` builds and tests besides its own configuration: name -> (options, which tests).
+CONFIGURATIONS = {
+    'asan': ['--sanitize=address,undefined'],
+    'tsan': ['--sanitize=thread'],
+    'assert3': ['--debug', '--assert=3'],
+}
+
+COVERAGE_FLOOR = 85  # per cent of lines in alloc/ api/ flush/
+
+# ---- Debian packages, by what needs them: (package, a file or program that shows it is there) -------------------------
+# `build` and `test` are what `ninja`, `ninja demo` and `ninja check` use; the targets of the other groups ask for theirs
+# themselves. Those marked essential must be there at the end.
+PACKAGES = {
+    'build': ['ninja-build!', 'gcc!', 'libc6-dev!', 'binutils!', 'pkg-config!'],
+    'test': ['libcriterion-dev!', 'g++', 'clang', 'libclang-rt-dev', 'gcovr', 'mandoc', 'valgrind', 'perl', 'sqlite3'],
+    'tidy': ['clang-tidy'],
+    'bench': ['libmimalloc2.0', 'libjemalloc2', 'libtcmalloc-minimal4'],
+    'cross': ['gcc-aarch64-linux-gnu', 'libc6-dev-arm64-cross', 'gcc-riscv64-linux-gnu', 'libc6-dev-riscv64-cross',
+              'qemu-user'],
+    'programs': [],
+}
+
+
+def die(text):
+    sys.exit('configure.py: ' + text)
+
+
+def warn(text):
+    sys.stderr.write('configure.py: warning: ' + text + '\n')
+
+
+# ---- --install-deps -------------------------------------------------------------------------------------------------
+
+def installed(packages):
+    """The subset of packages that dpkg knows as installed."""
+    run = subprocess.run(['dpkg-query', '-W', '-f', '${Package} ${db:Status-Status}\n'] + packages,
+                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True)
+    return {line.split()[0] for line in run.stdout.splitlines() if line.endswith(' installed')}
+
+
+def install_deps(groups):
+    names = [name for group in groups for name in PACKAGES[group]]
+    essential = {name[:-1] for name in names if name.endswith('!')}
+    names = [name.rstrip('!') for name in names]
+    if not shutil.which('dpkg-query') or not shutil.which('apt-get'):
+        die('--install-deps works with apt (Debian and its like). Needed here: ' + ' '.join(names))
+    missing = [name for name in names if name not in installed(names)]
+    if not missing:
+        return
+    root = [] if os.geteuid() == 0 else ['sudo']
+    if root and not shutil.which('sudo'):
+        text = 'run this as root: apt-get install ' + ' '.join(missing)
+        if essential & set(missing):
+            die(text)
+        warn(text)
+        return
+    print('Installing ' + ' '.join(missing), flush=True)
+    apt = root + ['env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-o', 'DPkg::Lock::Timeout=300', '-qq']
+    quiet = {'stdout': subprocess.DEVNULL}
+    if subprocess.call(apt + ['update'], **quiet) != 0:
+        warn('apt-get update failed; going on with the package lists that are there')
+    install = apt + ['install', '-y', '--no-install-recommends']
+    if subprocess.call(install + missing, **quiet) != 0:
+        for name in missing:  # one that cannot be had must not keep out the others
+            subprocess.call(install + [name], **quiet)
+    missing = [name for name in missing if name not in installed(missing)]
+    if essential & set(missing):
+        die('cannot install ' + ' '.join(sorted(essential & set(missing))))
+    if missing:
+        warn('cannot install ' + ' '.join(missing) + '; what needs them is skipped')
+
+
+# ---- probes ---------------------------------------------------------------------------------------------------------
+
+def output_of(argv):
+    """Standard output of a command, or None when it fails."""
+    try:
+        run = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True)
+    except OSError:
+        return None
+    return run.stdout.strip() if run.returncode == 0 else None
+
+
+def check_compiler(cc):
+    macros = output_of(shlex.split(cc) + ['-dM', '-E', '-x', 'c', '/dev/null'])
+    if macros is None:
+        die('no working C compiler: %s (--cc=, or --install-deps)' % cc)
+    value = dict(line.split(None, 2)[1:] for line in macros.splitlines() if len(line.split(None, 2)) == 3)
+    kind, least = ('clang', 11) if '__clang__' in value else ('gcc', 9)
+    version = int(value['__clang_major__' if kind == 'clang' else '__GNUC__'])
+    if version < least:
+        die('%s is %s %d; at least gcc 9 or clang 11 is needed' % (cc, kind, version))
+    if value.get('__SIZEOF_POINTER__') != '8':
+        die('%s compiles for %s-byte pointers; 64-bit systems only' % (cc, value.get('__SIZEOF_POINTER__')))
+    return kind
+
+
+def check_tables():
+    """Every source on disk is in a table, every source of a table on disk."""
+    listed = set(ALLOC + FLUSH + COMMON + TEST_SUPPORT)
+    for library in LIBRARIES.values():
+        listed.update(library['sources'])
+    for sources in TOOLS.values():
+        listed.update(sources)
+    listed.update('tests/%s.c' % name for names in TESTS.values() for name in names)
+    listed.update('tests/programs/%s.c' % name for names in TEST_PROGRAMS.values() for name in names)
+    listed.update('fuzz/%s.c' % name for name in FUZZ)
+    if FUZZ:
+        listed.add(FUZZ_DRIVER)
+    on_disk = set()
+    for folder in SOURCE_FOLDERS:
+        for where, _, names in os.walk(os.path.join(ROOT, folder)):
+            on_disk.update(os.path.relpath(os.path.join(where, name), ROOT) for name in names if name.endswith('.c'))
+    on_disk -= SCRIPT_SOURCES
+    for name in sorted(on_disk - listed):
+        warn('%s is in no table of configure.py' % name)
+    for name in sorted(listed - on_disk):
+        warn('%s is listed in configure.py, but not there' % name)
+
+
+# Compiled by the scripts that use them, not by the build.
+SCRIPT_SOURCES = set()
+
+
+# ---- options --------------------------------------------------------------------------------------------------------
+
+def parse_options():
+    parser = argparse.ArgumentParser(usage='configure.py [OPTION...] [NAME=value...]', description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('--prefix', default='/usr/local', help='where `ninja install` puts things [/usr/local]')
+    add('--libdir', help='[PREFIX/lib]')
+    add('--includedir', help='[PREFIX/include]')
+    add('--mandir', help='[PREFIX/share/man]')
+    add('--cc', help='C compiler, gcc >= 9 or clang >= 11 [gcc, or HOST-gcc]')
+    add('--host', metavar='TRIPLE', help='build for another machine, as aarch64-linux-gnu')
+    add('--runner', metavar='CMD', help='runs a program of that machine, as "qemu-aarch64 -L /usr/aarch64-linux-gnu"')
+    add('--debug', action='store_true', help='this folder holds debug builds only; implies --assert=2')
+    add('--assert', metavar='N', type=int, choices=range(4), dest='assert_level',
+        help='assertions: 0 none, 1 callers, 2 cheap checks of the inside, 3 whole structures, slowly [0]')
+    add('--sanitize', metavar='LIST', help='compile with -fsanitize=LIST, as address,undefined')
+    add('--coverage', action='store_true', help='compile for gcov')
+    add('--fuzz', action='store_true', help='build the fuzz targets with libFuzzer (needs clang)')
+    add('--werror', action='store_true', help='a compiler warning is an error')
+    add('--install-deps', metavar='GROUP,...', nargs='?', const='build,test',
+        help='first install the missing Debian packages: %s, or all [build,test]' % ', '.join(PACKAGES))
+    add('settings', nargs='*', help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def recorded_arguments():
+    """What runs this configuration again: all arguments but --install-deps, with the environment's settings."""
+    settings = ['CC', 'AR', 'OBJCOPY', 'CPPFLAGS', 'CFLAGS', 'LDFLAGS']
+    given = [arg for arg in sys.argv[1:] if not arg.startswith('--install-deps')]
+    named = {arg.split('=')[0] for arg in given if not arg.startswith('-')}
+    return given + ['%s=%s' % (name, os.environ[name]) for name in settings
+                    if os.environ.get(name) and name not in named]
+
+
+# ---- the file -------------------------------------------------------------------------------------------------------
+
+class Ninja:
+    """The text of build.ninja: the template, then edges."""
+
+    def __init__(self, template, values):
+        self.text = re.sub('@([A-Z_]+)@', lambda match: values[match.group(1)], template)
+
+    def build(self, outputs, rule, inputs=(), implicit=(), order_only=(), **variables):
+        def paths(names):
+            return ' '.join(re.sub(r'([ $:])', r'$\1', name).replace('$$', '$') for name in names)
+        outputs = [outputs] if isinstance(outputs, str) else outputs
+        inputs = [inputs] if isinstance(inputs, str) else inputs
+        line = 'build %s: %s %s' % (paths(outputs), rule, paths(inputs))
+        if implicit:
+            line += ' | ' + paths(implicit)
+        if order_only:
+            line += ' || ' + paths(order_only)
+        self.text += line + '\n' + ''.join('  %s = %s\n' % item for item in sorted(variables.items()))
+        return outputs[0]
+
+    def section(self, title):
+        self.text += '\n# %s\n' % title
+
+
+class Configuration:
+    """One build folder: its options, and the edges made for it."""
+
+    def __init__(self, options):
+        self.options = options
+        self.in_tree = os.path.realpath(os.getcwd()) == os.path.realpath(ROOT)
+        self.root = '.' if self.in_tree else os.path.relpath(ROOT)
+        self.b = 'out/default/' if self.in_tree else ''
+        self.builddir = os.path.abspath(self.b or '.')
+        self.arguments = recorded_arguments()
+        settings = dict(arg.split('=', 1) for arg in self.arguments if '=' in arg and not arg.startswith('-'))
+        unknown = [arg for arg in options.settings if '=' not in arg]
+        if unknown:
+            die('what is %s?' % unknown[0])
+
+        tool = options.host + '-' if options.host else ''
+        self.cc = options.cc or settings.get('CC') or ('clang' if options.fuzz else tool + 'gcc')
+        self.kind = check_compiler(self.cc)
+        if options.fuzz and self.kind != 'clang':
+            die('--fuzz needs clang')
+        self.sanitize = options.sanitize.split(',') if options.sanitize else []
+        # The plain configuration is the one that is installed and that tests the others besides itself.
+        self.plain = not (options.debug or options.sanitize or options.coverage or options.fuzz or options.host
+                          or options.assert_level is not None)
+        self.criterion = None if options.host else output_of(['pkg-config', '--cflags', 'criterion'])
+        self.manifest = []
+
+        level = options.assert_level if options.assert_level is not None else 2 if options.debug else 0
+        debug = '-Og -DPMHEAP_DEBUG=1 -DPMHEAP_ASSERT=%d' % max(level, 2 if options.assert_level is None else level)
+        release = '-O2 -DPMHEAP_ASSERT=%d' % level
+        if options.debug:
+            release = debug
+        elif options.coverage:
+            release = '-O0 -DPMHEAP_ASSERT=%d' % level
+        elif self.sanitize or options.fuzz:
+            release = '-O1 -fno-omit-frame-pointer -DPMHEAP_ASSERT=%d' % (level or 2)
+        instrument = []
+        if self.sanitize:
+            instrument.append('-fsanitize=%s -fno-sanitize-recover=all' % options.sanitize)
+        if options.fuzz:
+            instrument.append('-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all')
+        if options.coverage:
+            instrument.append('--coverage')
+        clang_runtime = self.kind == 'clang' and (self.sanitize or options.fuzz)  # it stays in the program
+
+        again = [sys.executable, os.path.join(self.root, 'configure.py')] + self.arguments
+        values = {
+            'ROOT': self.root,
+            'BUILDDIR': self.b.rstrip('/') or '.',
+            'ABS_ROOT': ROOT,
+            'ABS_BUILDDIR': self.builddir,
+            'PYTHON': sys.executable,
+            'CC': self.cc,
+            'AR': settings.get('AR', tool + 'ar'),
+            'OBJCOPY': settings.get('OBJCOPY', tool + 'objcopy'),
+            'RUNNER': options.runner or '',
+            'WERROR': ' -Werror' if options.werror else '',
+            'INSTRUMENT': ' '.join(instrument),
+            'CPPFLAGS': settings.get('CPPFLAGS', ''),
+            'CFLAGS': settings.get('CFLAGS', ''),
+            'LDFLAGS': settings.get('LDFLAGS', ''),
+            'OPT_RELEASE': release,
+            'OPT_DEBUG': debug,
+            'NO_UNDEFINED': '' if clang_runtime else '-Wl,-z,defs',
+            'CFLAGS_STATIC': '-no-pie' if self.kind == 'clang' else '',
+            'CRITERION_CFLAGS': self.criterion or '',
+            'CONFIGURE': ' '.join(shlex.quote(arg) for arg in again).replace('$', '$$'),
+            'NINJA': shutil.which('ninja') or 'ninja',
+        }
+        with open(os.path.join(ROOT, 'build.ninja.in')) as template:
+            self.ninja = Ninja(template.read(), values)
+
+    # -- objects and libraries
+
+    def objects(self, sources, variant, folder, flags=''):
+        """Compiles sources of one variant (release, debug, tests); the paths of the objects."""
+        flags = '$cflags_tests' if variant == 'tests' else '$cflags_lib $cflags_%s %s' % (variant, flags)
+        made = []
+        for source in sources:
+            if not os.path.exists(os.path.join(ROOT, source)):
+                continue
+            out = '%sobj/%s/%s' % (self.b, folder, source[:-2] + '.o')
+            made.append(self.ninja.build(out, 'cc', '$root/' + source, flags=flags.strip()))
+        return made
+
+    def shared_objects(self, variant):
+        """alloc/, flush/ and api/common, which every library takes in."""
+        return {name: self.objects(sources, variant, variant)
+                for name, sources in (('alloc', ALLOC), ('flush', FLUSH), ('common', COMMON))}
+
+    def library(self, name, library, variant, parts, own, folder):
+        """lib<name>.so{,.1,.1.0.0} and lib<name>.a in a folder; the list of them."""
+        objects = [o for part in library.get('parts', ['alloc', 'common']) for o in parts[part]] + own
+        soname = 'lib%s.so.1' % name
+        so_map = '$root/' + library['map']
+        real = self.ninja.build('%s/%s.0.0' % (folder, soname), 'shared', objects, implicit=[so_map],
+                                soname=soname, map=so_map)
+        first = self.ninja.build('%s/%s' % (folder, soname), 'symlink', [], implicit=[real], target=soname + '.0.0')
+        plain = self.ninja.build('%s/lib%s.so' % (folder, name), 'symlink', [], implicit=[first], target=soname)
+        static = self.ninja.build('%s/lib%s.a' % (folder, name), 'static', objects)
+        return [real, first, plain, static]
+
+    def libraries(self):
+        """All libraries and tools; fills self.products and self.archives (what tests link)."""
+        self.products, self.own = [], {}
+        for variant in ['release', 'debug'] if self.plain else ['release']:
+            self.ninja.section(variant + ' builds')
+            parts = self.shared_objects(variant)
+            folder = self.b + ('lib' if variant == 'release' else 'lib/pmdk_debug')
+            for name, library in LIBRARIES.items():
+                if not library['sources']:
+                    continue
+                own = self.objects(library['sources'], variant, variant, library.get('flags', ''))
+                self.products += self.library(name, library, variant, parts, own, folder)
+                if variant == 'release':
+                    self.own[name] = own
+            if variant == 'release':
+                self.internal = [self.ninja.build('%sobj/%s.a' % (self.b, part), 'archive', parts[part])
+                                 for part in ('common', 'alloc', 'flush') if parts[part]]
+        if self.plain:
+            self.ninja.build(self.b + 'lib/nvml_debug', 'symlink', [], target='pmdk_debug')
+            self.products.append(self.b + 'lib/nvml_debug')
+        self.ninja.section('tools')
+        for name, sources in TOOLS.items():
+            objects = self.objects(sources, 'release', 'release')
+            self.products.append(self.ninja.build(self.b + 'bin/' + name, 'link', objects + self.internal,
+                                                  libs=""))
+
+    # -- tests
+
+    def add_test(self, name, kind, argv, skip=None):
+        self.manifest.append({'name': name, 'kind': kind, 'argv': argv, 'skip': skip,
+                              'timeout': TEST_TIMEOUTS.get(name, TEST_TIMEOUT)})
+
+    def link_of(self, what):
+        """Inputs and options that link a library: 'vmem' its .so, 'vmem.a' the static one."""
+        if what == '':
+            return [], ''
+        if what.endswith('.a'):
+            return ['%slib/lib%s' % (self.b, what)], ''
+        depth = os.path.relpath(self.builddir + '/lib', self.builddir + '/tests/programs')
+        return (['%slib/lib%s.so' % (self.b, what)],
+                "-Wl,-rpath,'$$ORIGIN/%s' -Wl,-rpath,'$$ORIGIN/../lib'" % depth)
+
+    def test_binaries(self):
+        """Criterion tests and the programs they start; fills the manifest."""
+        self.test_products = []
+        self.ninja.section('tests')
+        for what, names in TEST_PROGRAMS.items():
+            inputs, libs = self.link_of(what)
+            for name in names:
+                objects = self.objects(['tests/programs/%s.c' % name], 'tests', 'tests')
+                self.test_products.append(self.ninja.build('%stests/programs/%s' % (self.b, name), 'link',
+                                                           objects + inputs, libs=libs + ' -ldl'))
+        support = self.objects(TEST_SUPPORT, 'tests', 'tests')
+        self.support = [self.ninja.build(self.b + 'obj/support.a', 'archive', support)]
+        if self.criterion is None:
+            return
+        for what, names in TESTS.items():
+            for name in names:
+                if 'thread' in self.sanitize and not name.startswith('mt_'):
+                    continue
+                if what == 'preload' and self.sanitize:
+                    self.add_test(name, 'criterion', [], 'a library that replaces malloc cannot be preloaded into '
+                                  'a program whose sanitizer replaces malloc')
+                    continue
+                objects = self.objects(['tests/%s.c' % name], 'tests', 'tests')
+                inputs, libs = self.link_of('' if what in ('internal', 'preload') else what)
+                if what == 'internal':
+                    inputs = self.support + self.internal
+                out = self.ninja.build('%stests/%s' % (self.b, name), 'link', objects + inputs,
+                                       libs=libs + ' -lcriterion -lm')
+                self.test_products.append(out)
+                self.add_test(name, 'criterion', [os.path.join(self.builddir, 'tests', name)])
+
+    def fuzz_targets(self):
+        if not FUZZ:
+            return
+        self.ninja.section('fuzz targets')
+        driver = [] if self.options.fuzz else self.objects([FUZZ_DRIVER], 'tests', 'tests')
+        for name in FUZZ:
+            objects = self.objects(['fuzz/%s.c' % name], 'tests', 'tests')
+            out = self.ninja.build('%sfuzz/%s' % (self.b, name), 'link', objects + driver + self.support + self.internal,
+                                   libs='-fsanitize=fuzzer' if self.options.fuzz else '')
+            self.test_products.append(out)
+            if not self.options.fuzz and 'thread' not in self.sanitize:
+                self.add_test('fuzz_' + name, 'script', [os.path.join(self.builddir, 'fuzz', name),
+                                                         os.path.join(ROOT, 'fuzz/corpus', name)])
+
+    def fill(self, command):
+        return command.format(root=ROOT, build=self.builddir, cc=self.cc, python=sys.executable)
+
+    def write_manifest(self):
+        if self.plain:
+            for name, command in CHECKS.items():
+                self.add_test(name, 'script', shlex.split(self.fill(command)))
+        label = 'default' if self.plain else os.path.basename(self.builddir)
+        os.makedirs(self.b or '.', exist_ok=True)
+        with open(self.b + 'tests.json', 'w') as out:
+            json.dump({'label': label, 'build': self.builddir, 'runner': shlex.split(self.options.runner or ''),
+                       'sanitize': self.sanitize, 'tests': self.manifest}, out, indent=1)
+            out.write('\n')
+
+    # -- targets
+
+    def targets(self):
+        ninja, products = self.ninja, self.products
+        ninja.section('targets')
+        ninja.build('all', 'phony', products)
+        ninja.build('tests', 'phony', self.test_products + ['all'])
+        runner = '$python $root/tests/run_tests.py '
+        own = self.b + 'tests.json'
+        if self.criterion is None and not self.options.host:
+            runner = 'echo "libcriterion-dev is missing: ./configure.py --install-deps"; false '
+        ninja.build('check-quick', 'script', [], implicit=['tests'], cmd=runner + own, what='TEST')
+        manifests, done = [own], []
+        if self.plain:
+            home = 'out' if self.in_tree else 'check'
+            for name, arguments in CONFIGURATIONS.items():
+                done.append(self.sub_configuration(name, home, arguments, 'tests'))
+                manifests.append('%s/%s/tests.json' % (home, name))
+            self.sub_configuration('coverage', home, ['--coverage'], 'tests')
+            self.sub_configuration('fuzz', home, ['--fuzz', '--cc=clang'], 'tests')
+            if shutil.which('gcovr'):
+                ninja.build('coverage', 'script', [], implicit=['configuration-coverage'], what='COVERAGE',
+                            cmd='%s --coverage=%d %s/coverage/tests.json' % (runner, COVERAGE_FLOOR, home))
+            ninja.build('fuzz', 'script', [], implicit=['configuration-fuzz'], what='FUZZ',
+                        cmd='$python $root/tests/run_fuzz.py %s/fuzz %s' % (home, ' '.join(FUZZ)))
+        ninja.build('check', 'script', [], implicit=['tests'] + done, cmd=runner + ' '.join(manifests), what='TEST')
+        if self.plain:
+            for name, (needs, command) in SCRIPTS.items():
+                ninja.build(name, 'script', [], implicit=needs, cmd=self.fill(command), what=name)
+            self.install()
+        ninja.text += '\ndefault all\n'
+
+    def sub_configuration(self, name, home, arguments, goal):
+        folder = '%s/%s' % (home, name)
+        again = [sys.executable, os.path.join(os.path.relpath(ROOT, os.path.abspath(folder)), 'configure.py')] + arguments
+        if self.options.werror:
+            again.append('--werror')
+        if self.options.cc and '--cc=clang' not in arguments:
+            again.append('--cc=' + self.options.cc)
+        self.ninja.build('configuration-' + name, 'configuration', [], dir=folder, goal=goal,
+                         configure=' '.join(shlex.quote(arg) for arg in again).replace('$', '$$'))
+        return 'configuration-' + name
+
+    def install(self):
+        options = self.options
+        prefix = options.prefix
+        libdir = options.libdir or prefix + '/lib'
+        includedir = options.includedir or prefix + '/include'
+        mandir = options.mandir or prefix + '/share/man'
+        lines = ['# Written by configure.py: `ninja install` runs it. DESTDIR goes before every path.', 'set -e',
+                 'put() { install -D -m "$1" "$2" "$DESTDIR$3"; }',
+                 'link() { mkdir -p "$(dirname "$DESTDIR$2")"; ln -sfn "$1" "$DESTDIR$2"; }']
+
+        def put(mode, source, target):
+            lines.append('put %s %s %s' % (mode, shlex.quote(source), shlex.quote(target)))
+
+        def link(target, name):
+            lines.append('link %s %s' % (target, shlex.quote(name)))
+
+        for name, library in LIBRARIES.items():
+            if not library['sources']:
+                continue
+            for folder in ('', '/pmdk_debug'):
+                here, there = '%slib%s/lib%s' % (self.b, folder, name), '%s%s/lib%s' % (libdir, folder, name)
+                put(755, here + '.so.1.0.0', there + '.so.1.0.0')
+                link('lib%s.so.1.0.0' % name, there + '.so.1')
+                link('lib%s.so.1' % name, there + '.so')
+                put(644, here + '.a', there + '.a')
+            put(644, os.path.join(self.root, library['header']), includedir + '/lib%s.h' % name)
+            pc = '%slib%s.pc' % (self.b, name)
+            with open(pc, 'w') as out:
+                out.write('prefix=%s\nlibdir=%s\nincludedir=%s\n\nName: lib%s\nDescription: %s\nVersion: %s\n'
+                          'Libs: -L${libdir} -l%s\nCflags: -I${includedir}\n'
+                          % (prefix, libdir.replace(prefix + '/', '${prefix}/', 1),
+                             includedir.replace(prefix + '/', '${prefix}/', 1), name, library['description'],
+                             library['version'], name))
+            put(644, pc, libdir + '/pkgconfig/lib%s.pc' % name)
+        link('pmdk_debug', libdir + '/nvml_debug')
+        for name in TOOLS:
+            put(755, self.b + 'bin/' + name, prefix + '/bin/' + name)
+        for page in man_pages():
+            put(644, os.path.join(self.root, 'doc/man', page), '%s/man%s/%s' % (mandir, page[-1], page))
+        lines.append('[ -n "$DESTDIR" ] || [ "$(id -u)" != 0 ] || ldconfig')
+        with open(self.b + 'install.sh', 'w') as out:
+            out.write('\n'.join(lines) + '\n')
+        self.ninja.build('install', 'script', [], implicit=['all'], cmd='sh %sinstall.sh' % self.b, what='INSTALL')
+
+    def write(self):
+        """build.ninja itself, made again when a file that decides about it changes."""
+        inputs = ['$root/configure.py', '$root/build.ninja.in']
+        for folder in SOURCE_FOLDERS + ['doc/man']:
+            for where, folders, _ in os.walk(os.path.join(ROOT, folder)):
+                folders[:] = [name for name in folders if name not in ('corpus', '__pycache__')]
+                inputs.append(os.path.normpath('$root/' + os.path.relpath(where, ROOT)))
+        self.ninja.build('build.ninja', 'configure', [], implicit=inputs)
+        for name in sorted(set(inputs)):  # a folder that went away is no error
+            self.ninja.build(name, 'phony')
+        with open('build.ninja', 'w') as out:
+            out.write(self.ninja.text)
+
+
+def man_pages():
+    return sorted(name for name in os.listdir(os.path.join(ROOT, 'doc/man')) if re.search(r'\.[1357]$', name))
+
+
+def main():
+    options = parse_options()
+    if options.install_deps:
+        groups = options.install_deps.split(',')
+        install_deps(list(PACKAGES) if groups == ['all'] else groups)
+    check_tables()
+    configuration = Configuration(options)
+    configuration.libraries()
+    configuration.test_binaries()
+    configuration.fuzz_targets()
+    configuration.write_manifest()
+    configuration.targets()
+    configuration.write()
+
+
+if __name__ == '__main__':
+    main()
