@@ -32,8 +32,10 @@ void log_print(const char *text);
 #define LOG(level, ...) ((void)0)
 #endif
 
+#ifdef PMHEAP_DEBUG
 void log_line(int level, const char *file, int line, const char *func, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
+#endif
 
 /* "Error (libvmem): " text newline to the log file (debug, when one is open) or stderr, then abort(). */
 _Noreturn void log_fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
