@@ -35,6 +35,10 @@ FLUSH = [
 ]
 
 COMMON = [
+    'api/common/error.c',
+    'api/common/format.c',
+    'api/common/log.c',
+    'api/common/os.c',
 ]
 
 # What is installed. `map`: the names that the shared library exports. `parts`: what of the above it takes in. `flags`: for

@@ -10,6 +10,7 @@
  * Media:  the file's content belongs to the heap; nothing is written here.
  * Fails:  with an errno value, message and errno set; file and mapping are gone.
  */
+#define _GNU_SOURCE
 #include "api/common/file.h"
 
 #include <errno.h>

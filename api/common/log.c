@@ -10,6 +10,7 @@
  * Fails:  a log file that cannot be opened ends the process, as in the published libraries; a failed write loses
  *         the line.
  */
+#define _GNU_SOURCE
 #include "api/common/log.h"
 
 #include <errno.h>

@@ -6,6 +6,7 @@
  * Media:  none of its own.
  * Fails:  as the kernel does; nothing half done is left behind.
  */
+#define _GNU_SOURCE
 #include "api/common/os.h"
 
 #include <errno.h>
