@@ -49,7 +49,7 @@ LIBRARIES = {
         'description': 'volatile memory pools in memory-mapped files',
         'version': '1.1',
         'header': 'api/include/libvmem.h',
-        'map': 'api/vmem/vmem.map',
+        'map': 'api/vmem.map',
         'parts': ['alloc', 'common'],
         'sources': [],
     },
@@ -57,7 +57,7 @@ LIBRARIES = {
         'description': 'the malloc family in a memory-mapped file, for whole programs',
         'version': '1.1',
         'header': 'api/include/libvmmalloc.h',
-        'map': 'api/vmmalloc/vmmalloc.map',
+        'map': 'api/vmmalloc.map',
         'parts': ['alloc', 'common'],
         'flags': '-ftls-model=initial-exec -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc',
         'sources': [],
@@ -109,8 +109,14 @@ TEST_PROGRAMS = {
 
 # Test scripts that `ninja check` runs: name -> command. Exit status 77 is "skipped", the last line the reason. A script
 # may count for itself by ending in a line `N passed, N failed[, N skipped]`; otherwise it is one test.
-# {root}, {build}: folders; {cc}: compiler.
+# {root}, {build}: folders; {cc}: compiler; {python}; {libraries}: names of LIBRARIES.
 CHECKS = {
+    'check_layers': '{python} {root}/tests/check_layers.py {root}',
+    'check_headers': '{python} {root}/tests/check_headers.py {root} {cc}',
+    'check_symbols': '{python} {root}/tests/check_symbols.py {root} {build} {libraries}',
+    'check_install': '{python} {root}/tests/check_install.py {root} {build} {cc} {libraries}',
+    'check_man': '{python} {root}/tests/check_man.py {root} {libraries}',
+    'check_docs': '{python} {root}/tests/check_docs.py {root}',
 }
 
 # Needs more time than TEST_TIMEOUT: seconds by name.
@@ -126,6 +132,7 @@ FUZZ = [
 
 # ---- targets that are a script: name -> (what it needs built, command) ----------------------------------------------
 SCRIPTS = {
+    'demo': (['all'], '{python} {root}/tests/demo.py {build}'),
 }
 
 # What `ninja check` builds and tests besides its own configuration: name -> (options, which tests).
@@ -336,7 +343,10 @@ class Configuration:
         # The plain configuration is the one that is installed and that tests the others besides itself.
         self.plain = not (options.debug or options.sanitize or options.coverage or options.fuzz or options.host
                           or options.assert_level is not None)
-        self.criterion = None if options.host else output_of(['pkg-config', '--cflags', 'criterion'])
+        if options.host or 'thread' in self.sanitize:  # see the file for why
+            self.criterion, self.criterion_libs = '-I$root/tests/criterion_small', ''
+        else:
+            self.criterion, self.criterion_libs = output_of(['pkg-config', '--cflags', 'criterion']), '-lcriterion'
         self.manifest = []
 
         level = options.assert_level if options.assert_level is not None else 2 if options.debug else 0
@@ -483,7 +493,7 @@ class Configuration:
                 if what == 'internal':
                     inputs = self.support + self.internal
                 out = self.ninja.build('%stests/%s' % (self.b, name), 'link', objects + inputs,
-                                       libs=libs + ' -lcriterion -lm')
+                                       libs='%s %s -lm' % (libs, self.criterion_libs))
                 self.test_products.append(out)
                 self.add_test(name, 'criterion', [os.path.join(self.builddir, 'tests', name)])
 
@@ -502,7 +512,8 @@ class Configuration:
                                                          os.path.join(ROOT, 'fuzz/corpus', name)])
 
     def fill(self, command):
-        return command.format(root=ROOT, build=self.builddir, cc=self.cc, python=sys.executable)
+        return command.format(root=ROOT, build=self.builddir, cc=shlex.quote(self.cc), python=sys.executable,
+                              libraries=' '.join(built_libraries()))
 
     def write_manifest(self):
         if self.plain:
@@ -524,7 +535,7 @@ class Configuration:
         ninja.build('tests', 'phony', self.test_products + ['all'])
         runner = '$python $root/tests/run_tests.py '
         own = self.b + 'tests.json'
-        if self.criterion is None and not self.options.host:
+        if self.criterion is None:
             runner = 'echo "libcriterion-dev is missing: ./configure.py --install-deps"; false '
         ninja.build('check-quick', 'script', [], implicit=['tests'], cmd=runner + own, what='TEST')
         manifests, done = [own], []
@@ -565,6 +576,7 @@ class Configuration:
         includedir = options.includedir or prefix + '/include'
         mandir = options.mandir or prefix + '/share/man'
         lines = ['# Written by configure.py: `ninja install` runs it. DESTDIR goes before every path.', 'set -e',
+                 'cd ' + shlex.quote(os.getcwd()), 'prefix=' + prefix,
                  'put() { install -D -m "$1" "$2" "$DESTDIR$3"; }',
                  'link() { mkdir -p "$(dirname "$DESTDIR$2")"; ln -sfn "$1" "$DESTDIR$2"; }']
 
@@ -614,6 +626,10 @@ class Configuration:
             self.ninja.build(name, 'phony')
         with open('build.ninja', 'w') as out:
             out.write(self.ninja.text)
+
+
+def built_libraries():
+    return [name for name, library in LIBRARIES.items() if library['sources']]
 
 
 def man_pages():
