@@ -26,9 +26,16 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 SOURCE_FOLDERS = ['alloc', 'flush', 'api', 'tests', 'fuzz']
 
 ALLOC = [
+    'alloc/bin.c',
+    'alloc/extent.c',
+    'alloc/free_index.c',
+    'alloc/heap.c',
     'alloc/lock.c',
     'alloc/os.c',
+    'alloc/purge.c',
     'alloc/size_class.c',
+    'alloc/slab.c',
+    'alloc/tcache.c',
 ]
 
 FLUSH = [
@@ -79,6 +86,8 @@ TESTS = {
     'internal': [
         'alloc_model',
         'alloc_size_class',
+        'mt_alloc_fork',
+        'mt_alloc_heap',
     ],
     'vmem': [
     ],
@@ -92,6 +101,7 @@ TESTS = {
 TEST_SUPPORT = [
     'tests/heap_model.c',
     'tests/heap_region.c',
+    'tests/heap_threads.c',
 ]
 
 # Plain programs that tests start, tests/programs/<name>.c -> tests/programs/<name> in the build folder, by what they
