@@ -39,15 +39,6 @@ error_init(void)
 	have_key = pthread_key_create(&key, release) == 0;
 }
 
-/* A thread that ends after dlclose() must not call code that is gone. */
-__attribute__((destructor)) static void
-error_fini(void)
-{
-	if (have_key)
-		pthread_key_delete(key);
-	have_key = false;
-}
-
 static char *
 buffer(void)
 {

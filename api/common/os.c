@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,12 @@ size_t
 sys_page_size(void)
 {
 	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+unsigned
+sys_cpus(void)
+{
+	return (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
 int

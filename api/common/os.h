@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 size_t sys_page_size(void); /* bytes */
+unsigned sys_cpus(void); /* online */
 int sys_pid(void);
 /* The running program's path, cut to size - 1 bytes; "unknown" without /proc. */
 void sys_program_path(char *buf, size_t size);
