@@ -1,0 +1,517 @@
+/* extent.c -- see extent.h for the contract and rules E1..E5
+ *
+ * Order of a taking: find and set used bits under the lock; drop the lock; commit; clear what must be zero; set dirty.
+ * A commit that fails gives the pages back, so a full disk leaves no trace but the index's.
+ *
+ * Locks:  LOCK_EXTENT.
+ * Media:  in the region; layout in heap_media.h.
+ */
+#include "alloc/extent.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "alloc/assert.h"
+#include "alloc/free_index.h"
+#include "alloc/heap_state.h"
+#include "alloc/os.h"
+#include "alloc/page_map.h"
+
+/* --- layout and readiness ------------------------------------------------------------------------------------ */
+
+/* One table: its place, and how many bytes of it stand for a chunk. */
+struct table {
+	uint64_t off;
+	uint64_t per_chunk;
+	unsigned lg_chunks; /* an entry of `per_chunk` bytes stands for 2^lg_chunks chunks */
+};
+
+#define TABLES (HEAP_MAX_LEVELS + 5)
+
+static unsigned
+tables_of(const struct heap_media *media, struct table tables[TABLES])
+{
+	unsigned n = 0;
+
+	for (unsigned level = 0; level < media->nlevels; level++) {
+		tables[n++] = (struct table){media->nodes_off[level], sizeof(struct node_media),
+					     HEAP_LG_FANOUT * level};
+	}
+	tables[n++] = (struct table){media->chunks_off, sizeof(struct chunk_media), 0};
+	tables[n++] = (struct table){media->page_class_off, HEAP_CHUNK_PAGES, 0};
+	tables[n++] = (struct table){media->page_map_off, HEAP_CHUNK_PAGES * sizeof(uint32_t), 0};
+	tables[n++] = (struct table){media->slabs_off,
+				     HEAP_CHUNK_PAGES / SC_MIN_SLAB_PAGES * sizeof(struct slab_media), 0};
+	tables[n++] = (struct table){media->bits_off, HEAP_CHUNK_PAGES * HEAP_PAGE_WORDS * sizeof(uint64_t), 0};
+	return n;
+}
+
+/* Bytes of a table that stand for the first `chunks` chunks. */
+static uint64_t
+table_bytes(const struct table *table, uint64_t chunks)
+{
+	return ((chunks + (UINT64_C(1) << table->lg_chunks) - 1) >> table->lg_chunks) * table->per_chunk;
+}
+
+static uint64_t
+round_up(uint64_t v, uint64_t to)
+{
+	return (v + to - 1) / to * to;
+}
+
+/* Offsets for `npages` pages; returns the offset of page 0. */
+static uint64_t
+place(struct heap_media *media, uint64_t reserved, uint64_t npages, uint64_t page_size)
+{
+	uint64_t at = round_up(reserved + sizeof(*media), page_size);
+	uint64_t nchunks = (npages + HEAP_CHUNK_PAGES - 1) / HEAP_CHUNK_PAGES;
+	struct table tables[TABLES];
+	uint64_t n = nchunks;
+
+	media->npages = (uint32_t)npages;
+	media->nchunks = (uint32_t)nchunks;
+	media->nlevels = 1;
+	while (n > 1) {
+		n = (n + HEAP_FANOUT - 1) >> HEAP_LG_FANOUT;
+		media->nlevels++;
+	}
+	/* The sizes do not depend on the offsets, so the same table drives both. */
+	unsigned ntables = tables_of(media, tables);
+	for (unsigned i = 0; i < ntables; i++) {
+		tables[i].off = at;
+		at = round_up(at + table_bytes(&tables[i], nchunks), page_size);
+	}
+	for (unsigned level = 0; level < media->nlevels; level++)
+		media->nodes_off[level] = tables[level].off;
+	media->chunks_off = tables[media->nlevels].off;
+	media->page_class_off = tables[media->nlevels + 1].off;
+	media->page_map_off = tables[media->nlevels + 2].off;
+	media->slabs_off = tables[media->nlevels + 3].off;
+	media->bits_off = tables[media->nlevels + 4].off;
+	media->pages_off = at;
+	return at;
+}
+
+int
+extent_layout(struct heap_media *media, uint64_t size, uint64_t reserved, uint64_t page_size)
+{
+	if (size < reserved || size - reserved < HEAP_MIN_SIZE || reserved % page_size != 0)
+		return EINVAL;
+	uint64_t npages = (size - reserved) / HEAP_PAGE;
+
+	if (npages > HEAP_MAX_PAGES)
+		npages = HEAP_MAX_PAGES;
+	/* Tables shrink with the pages they stand for: a few rounds settle it. */
+	for (;;) {
+		uint64_t end = place(media, reserved, npages, page_size) + npages * HEAP_PAGE;
+
+		if (end <= size)
+			break;
+		npages -= (end - size + HEAP_PAGE - 1) / HEAP_PAGE;
+	}
+	return 0;
+}
+
+/* Makes the tables of chunks [ready, upto) usable. 0 or ENOMEM. Extent lock. */
+static int
+make_ready(struct heap *heap, uint32_t upto)
+{
+	struct heap_media *media = heap->media;
+	uint32_t ready = media->ready_chunks;
+	struct table tables[TABLES];
+	unsigned ntables = tables_of(media, tables);
+	size_t page_size = os_page_size();
+
+	for (unsigned i = 0; i < ntables; i++) {
+		uint64_t from = table_bytes(&tables[i], ready), to = table_bytes(&tables[i], upto);
+
+		if (heap->backing == HEAP_BACKING_SPARSE) {
+			uint64_t begin = round_up(from, page_size), end = round_up(to, page_size);
+
+			if (end > begin && os_commit(heap->base + tables[i].off + begin, end - begin) != 0)
+				return ENOMEM;
+		}
+	}
+	if (!heap->zeroed) {
+		memset(heap->page_class + (size_t)ready * HEAP_CHUNK_PAGES, 0,
+		       (size_t)(upto - ready) * HEAP_CHUNK_PAGES);
+		memset((void *)(heap->slabs + (size_t)ready * (HEAP_CHUNK_PAGES / SC_MIN_SLAB_PAGES)), 0,
+		       (size_t)(upto - ready) * (HEAP_CHUNK_PAGES / SC_MIN_SLAB_PAGES) * sizeof(struct slab_media));
+		memset((void *)(heap->chunks + ready), 0, (size_t)(upto - ready) * sizeof(struct chunk_media));
+	}
+	for (uint32_t c = ready; c < upto; c++) {
+		struct chunk_media *chunk = &heap->chunks[c];
+
+		for (unsigned w = 0; w < HEAP_CHUNK_WORDS; w++) {
+			if (heap->backing == HEAP_BACKING_GIVEN || heap->backing == HEAP_BACKING_FULL)
+				atomic_store_explicit(&chunk->committed[w], UINT64_MAX, memory_order_relaxed);
+			if (!heap->zeroed)
+				atomic_store_explicit(&chunk->dirty[w], UINT64_MAX, memory_order_relaxed);
+		}
+	}
+	if (upto == heap->nchunks) { /* E5 */
+		for (uint64_t page = heap->npages; page < (uint64_t)upto << HEAP_LG_CHUNK_PAGES; page++) {
+			uint32_t bit = page & (HEAP_CHUNK_PAGES - 1);
+			heap->chunks[upto - 1].used[bit / 64] |= UINT64_C(1) << (bit % 64);
+		}
+	}
+	media->ready_chunks = upto;
+	free_index_update(heap, ready << HEAP_LG_CHUNK_PAGES, (upto - ready) << HEAP_LG_CHUNK_PAGES, true);
+	uint64_t pages = (uint64_t)upto << HEAP_LG_CHUNK_PAGES;
+	atomic_store_explicit(&heap->ready_pages, pages < heap->npages ? (uint32_t)pages : heap->npages,
+			      memory_order_release);
+	return 0;
+}
+
+/* Makes ready what a run of n more pages needs, and an eighth more of what there is, so that growth is seldom. False:
+ * nothing more to be had. Extent lock. */
+static bool
+grow(struct heap *heap, uint64_t n)
+{
+	uint32_t ready = heap->media->ready_chunks;
+	uint64_t need = ready + (n + HEAP_CHUNK_PAGES - 1) / HEAP_CHUNK_PAGES + 1;
+	uint64_t upto = ready + ready / 8;
+
+	if (ready == heap->nchunks)
+		return false;
+	if (upto < need)
+		upto = need;
+	if (upto > heap->nchunks)
+		upto = heap->nchunks;
+	return make_ready(heap, (uint32_t)upto) == 0;
+}
+
+int
+extent_init(struct heap *heap)
+{
+	lock_take(&heap->extent_lock);
+	int error = make_ready(heap, 1);
+	lock_drop(&heap->extent_lock);
+	return error;
+}
+
+/* --- bits ---------------------------------------------------------------------------------------------------- */
+
+/* Mask of the bits of one word that lie in pages [page, end); moves *page past them. */
+static uint64_t
+word_mask(uint32_t *page, uint32_t end, uint32_t *chunk, uint32_t *word)
+{
+	uint32_t bit = *page & 63, n = 64 - bit;
+
+	if (n > end - *page)
+		n = end - *page;
+	*chunk = *page >> HEAP_LG_CHUNK_PAGES;
+	*word = (*page & (HEAP_CHUNK_PAGES - 1)) / 64;
+	*page += n;
+	return (n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1) << bit;
+}
+
+/* Extent lock. */
+static void
+set_used(struct heap *heap, uint32_t page, uint32_t n, bool used)
+{
+	uint32_t at = page, end = page + n, chunk, word;
+
+	while (at < end) {
+		uint64_t mask = word_mask(&at, end, &chunk, &word);
+		uint64_t *bits = &heap->chunks[chunk].used[word];
+
+		if ((used ? *bits & mask : ~*bits & mask) != 0)
+			os_fatal(heap->name, "damaged heap: an extent's pages are not as they were left",
+				 heap_page_addr(heap, page));
+		*bits ^= mask;
+	}
+	/* Only the lock's holder writes it; extent_idle_pages looks without the lock. */
+	uint64_t count = atomic_load_explicit(&heap->media->used_pages, memory_order_relaxed);
+	atomic_store_explicit(&heap->media->used_pages, used ? count + n : count - n, memory_order_relaxed);
+	free_index_update(heap, page, n, false);
+}
+
+/* Commits what of [page, page + n) is not. The pages are the caller's. */
+static int
+commit(struct heap *heap, uint32_t page, uint32_t n)
+{
+	uint32_t end = page + n, at = page, chunk, word;
+	uint64_t added = 0;
+	bool all = true;
+
+	/* Most extents come whole: all committed before, or none. */
+	while (at < end) {
+		uint64_t mask = word_mask(&at, end, &chunk, &word);
+		uint64_t have = atomic_load_explicit(&heap->chunks[chunk].committed[word], memory_order_relaxed) & mask;
+
+		if (have != mask) {
+			all = false;
+			break;
+		}
+	}
+	if (all)
+		return 0;
+	if (heap->backing == HEAP_BACKING_SPARSE) {
+		/* Populating what is there already costs little, holes between such pages are rare: one call. */
+		size_t page_size = os_page_size(), size = (size_t)n << HEAP_LG_PAGE;
+		uintptr_t begin = (uintptr_t)heap_page_addr(heap, page), stop = begin + size;
+
+		begin &= ~(uintptr_t)(page_size - 1);
+		stop = (stop + page_size - 1) & ~(uintptr_t)(page_size - 1);
+		if (os_commit((void *)begin, stop - begin) != 0)
+			return ENOMEM;
+		atomic_fetch_add_explicit(&heap->ncommits, 1, memory_order_relaxed);
+	}
+	for (at = page; at < end;) {
+		uint64_t mask = word_mask(&at, end, &chunk, &word);
+		uint64_t old = atomic_fetch_or_explicit(&heap->chunks[chunk].committed[word], mask,
+							memory_order_relaxed);
+		added += (uint64_t)__builtin_popcountll(mask & ~old);
+	}
+	atomic_fetch_add_explicit(&heap->committed_pages, added, memory_order_relaxed);
+	return 0;
+}
+
+/* Marks [page, page + n) dirty; before that, with `zero`, clears those that were dirty already (and only those). */
+static void
+make_dirty(struct heap *heap, uint32_t page, uint32_t n, bool zero)
+{
+	uint32_t at = page, end = page + n, chunk, word;
+
+	while (at < end) {
+		uint32_t first = at;
+		uint64_t mask = word_mask(&at, end, &chunk, &word);
+		_Atomic uint64_t *bits = &heap->chunks[chunk].dirty[word];
+		uint64_t dirty = atomic_load_explicit(bits, memory_order_relaxed) & mask;
+
+		if (zero && dirty != 0) {
+			uint64_t rest = dirty;
+			uint32_t base = first - (first & 63);
+
+			while (rest != 0) {
+				uint32_t low = (uint32_t)__builtin_ctzll(rest);
+				uint64_t ones = ~(rest >> low);
+				uint32_t run = ones == 0 ? 64 - low : (uint32_t)__builtin_ctzll(ones);
+
+				memset(heap_page_addr(heap, base + low), 0, (size_t)run << HEAP_LG_PAGE);
+				rest = low + run >= 64 ? 0 : rest >> (low + run) << (low + run);
+			}
+		}
+		if (dirty != mask)
+			atomic_fetch_or_explicit(bits, mask, memory_order_relaxed);
+	}
+}
+
+/* --- taking and giving back ---------------------------------------------------------------------------------- */
+
+int
+extent_alloc(struct heap *heap, uint32_t n, uint64_t align, bool zero, uint32_t *page)
+{
+	bool aligned = align > HEAP_PAGE;
+	uint32_t at;
+
+	ASSERT1(n >= 1);
+	if (n > heap->npages)
+		return ENOMEM;
+	lock_take(&heap->extent_lock);
+	while (aligned ? !free_index_find_aligned(heap, n, align, &at) : !free_index_find(heap, n, &at)) {
+		if (!grow(heap, n + (aligned ? align >> HEAP_LG_PAGE : 0))) {
+			lock_drop(&heap->extent_lock);
+			return ENOMEM;
+		}
+	}
+	set_used(heap, at, n, true);
+	if (n > SC_SLAB_MAX >> HEAP_LG_PAGE)
+		heap->nlarge_alloc++;
+	lock_drop(&heap->extent_lock);
+
+	if (commit(heap, at, n) != 0) {
+		extent_free(heap, at, n);
+		return ENOMEM;
+	}
+	make_dirty(heap, at, n, zero);
+	*page = at;
+	return 0;
+}
+
+void
+extent_free(struct heap *heap, uint32_t page, uint32_t n)
+{
+	page_map_clear(heap, page, n);
+	lock_take(&heap->extent_lock);
+	set_used(heap, page, n, false);
+	if (n > SC_SLAB_MAX >> HEAP_LG_PAGE)
+		heap->nlarge_free++;
+	lock_drop(&heap->extent_lock);
+}
+
+bool
+extent_take_at(struct heap *heap, uint32_t page, uint32_t n)
+{
+	if (n > heap->npages || page > heap->npages - n)
+		return false;
+	lock_take(&heap->extent_lock);
+	uint64_t ready = (uint64_t)heap->media->ready_chunks << HEAP_LG_CHUNK_PAGES;
+	if ((uint64_t)page + n > ready && (page > ready || !grow(heap, page + n - ready))) {
+		lock_drop(&heap->extent_lock);
+		return false;
+	}
+	if (!free_index_is_free(heap, page, n)) {
+		lock_drop(&heap->extent_lock);
+		return false;
+	}
+	set_used(heap, page, n, true);
+	lock_drop(&heap->extent_lock);
+	if (commit(heap, page, n) != 0) {
+		lock_take(&heap->extent_lock);
+		set_used(heap, page, n, false);
+		lock_drop(&heap->extent_lock);
+		return false;
+	}
+	make_dirty(heap, page, n, false);
+	return true;
+}
+
+uint32_t
+extent_take_committed(struct heap *heap, uint32_t chunk, uint32_t max, uint32_t *page)
+{
+	uint32_t begin = 0, n = 0;
+
+	lock_take(&heap->extent_lock);
+	if (chunk < heap->media->ready_chunks) {
+		struct chunk_media *c = &heap->chunks[chunk];
+
+		for (unsigned w = 0; w < HEAP_CHUNK_WORDS && n < max; w++) {
+			uint64_t idle =
+				atomic_load_explicit(&c->committed[w], memory_order_relaxed) & ~c->used[w];
+
+			if (n > 0 && (idle & 1) == 0)
+				break;
+			if (n == 0 && idle == 0)
+				continue;
+			uint32_t low = n == 0 ? (uint32_t)__builtin_ctzll(idle) : 0;
+			uint64_t ones = ~(idle >> low);
+			uint32_t run = ones == 0 ? 64 - low : (uint32_t)__builtin_ctzll(ones);
+
+			if (run > 64 - low)
+				run = 64 - low;
+			if (n == 0)
+				begin = w * 64 + low;
+			n += run;
+			if (low + run < 64)
+				break;
+		}
+		if (n > max)
+			n = max;
+		if (n > 0)
+			set_used(heap, (chunk << HEAP_LG_CHUNK_PAGES) + begin, n, true);
+	}
+	lock_drop(&heap->extent_lock);
+	*page = (chunk << HEAP_LG_CHUNK_PAGES) + begin;
+	return n;
+}
+
+void
+extent_put_purged(struct heap *heap, uint32_t page, uint32_t n, bool purged, bool zero)
+{
+	uint32_t at = page, end = page + n, chunk, word;
+	uint64_t dropped = 0;
+
+	while (purged && at < end) {
+		uint64_t mask = word_mask(&at, end, &chunk, &word);
+		uint64_t old = atomic_fetch_and_explicit(&heap->chunks[chunk].committed[word], ~mask,
+							 memory_order_relaxed);
+
+		dropped += (uint64_t)__builtin_popcountll(old & mask);
+		if (zero)
+			atomic_fetch_and_explicit(&heap->chunks[chunk].dirty[word], ~mask, memory_order_relaxed);
+	}
+	atomic_fetch_sub_explicit(&heap->committed_pages, dropped, memory_order_relaxed);
+	lock_take(&heap->extent_lock);
+	set_used(heap, page, n, false);
+	lock_drop(&heap->extent_lock);
+}
+
+uint64_t
+extent_idle_pages(struct heap *heap)
+{
+	if (heap->backing != HEAP_BACKING_SPARSE && heap->backing != HEAP_BACKING_PRIVATE)
+		return 0;
+	uint64_t committed = atomic_load_explicit(&heap->committed_pages, memory_order_relaxed);
+	/* Read without the lock: a hint for the purger, as exact as it need be. */
+	uint64_t used = atomic_load_explicit(&heap->media->used_pages, memory_order_relaxed);
+
+	return committed > used ? committed - used : 0;
+}
+
+uint32_t
+extent_longest_free(struct heap *heap)
+{
+	uint32_t longest = free_index_longest(heap);
+	uint32_t ready = atomic_load_explicit(&heap->ready_pages, memory_order_relaxed);
+	uint32_t end = heap->nodes[heap->media->nlevels - 1][0].end;
+
+	/* The run at the ready end goes on into what was never used. */
+	if (heap->npages > ready && end + (heap->npages - ready) > longest)
+		longest = end + (heap->npages - ready);
+	return longest;
+}
+
+/* --- with the world held ------------------------------------------------------------------------------------- */
+
+bool
+extent_valid(struct heap *heap, const char **why)
+{
+	uint64_t used = 0;
+	uint32_t ready = heap->media->ready_chunks;
+
+	if (ready > heap->nchunks) {
+		*why = "more chunks ready than there are";
+		return false;
+	}
+	for (uint32_t c = 0; c < ready; c++) {
+		for (unsigned w = 0; w < HEAP_CHUNK_WORDS; w++) {
+			uint64_t bits = heap->chunks[c].used[w];
+
+			used += (uint64_t)__builtin_popcountll(bits);
+			if (heap->backing == HEAP_BACKING_SPARSE) {
+				uint64_t first = ((uint64_t)c << HEAP_LG_CHUNK_PAGES) + w * 64, inside = UINT64_MAX;
+
+				if (first >= heap->npages)
+					inside = 0;
+				else if (heap->npages - first < 64)
+					inside = (UINT64_C(1) << (heap->npages - first)) - 1;
+				if ((bits & inside & ~atomic_load(&heap->chunks[c].committed[w])) != 0) {
+					*why = "a page is in use but not committed (E2)";
+					return false;
+				}
+			}
+		}
+	}
+	if (ready == heap->nchunks)
+		used -= ((uint64_t)ready << HEAP_LG_CHUNK_PAGES) - heap->npages; /* E5 */
+	if (used != heap->media->used_pages) {
+		*why = "count of used pages differs from the bits (E1)";
+		return false;
+	}
+	if (!free_index_valid(heap)) {
+		*why = "free index differs from the used bits (F1)";
+		return false;
+	}
+	return true;
+}
+
+void
+extent_forget_free(struct heap *heap)
+{
+	uint64_t dropped = 0;
+
+	for (uint32_t c = 0; c < heap->media->ready_chunks; c++) {
+		struct chunk_media *chunk = &heap->chunks[c];
+
+		for (unsigned w = 0; w < HEAP_CHUNK_WORDS; w++) {
+			uint64_t old = atomic_load_explicit(&chunk->committed[w], memory_order_relaxed);
+
+			dropped += (uint64_t)__builtin_popcountll(old & ~chunk->used[w]);
+			atomic_store_explicit(&chunk->committed[w], old & chunk->used[w], memory_order_relaxed);
+			atomic_fetch_and_explicit(&chunk->dirty[w], chunk->used[w], memory_order_relaxed);
+		}
+	}
+	atomic_fetch_sub_explicit(&heap->committed_pages, dropped, memory_order_relaxed);
+}

@@ -1,0 +1,56 @@
+/* extent.h -- runs of pages: taken, given back, grown and shrunk in place; committed before use
+ *
+ * Owns:   chunk_media (used, committed, dirty bits), ready_chunks and the readiness of all tables, the counts of
+ *         used and committed pages.
+ * Rules:  E1  a page is in at most one extent: its used bit is set exactly while it is.
+ *         E2  no page is handed out before it is committed (backing SPARSE), so that no touch can raise SIGBUS.
+ *         E3  dirty bit 0 means that the page reads as zero. Pages handed out are dirty.
+ *         E4  tables are touched only below ready_chunks, and committed before that grows.
+ *         E5  bits at and beyond npages are used for ever.
+ * Locks:  extent lock for used bits, the index and readiness. Committing and clearing happen outside it: the pages
+ *         belong to the caller by then. committed and dirty words are shared with neighbours: atomic or/and.
+ * Media:  in the region.
+ * Fails:  ENOMEM: no run fits, or the file system has no room; nothing has changed.
+ */
+#ifndef ALLOC_EXTENT_H
+#define ALLOC_EXTENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct heap;
+
+/* Where the tables lie in a region of this size. EINVAL: too small. Fills the offsets and counts of `media` (which
+ * need not be in the region). */
+struct heap_media;
+int extent_layout(struct heap_media *media, uint64_t size, uint64_t reserved, uint64_t page_size);
+
+/* Gets the first tables ready in a new heap. 0 or ENOMEM. */
+int extent_init(struct heap *heap);
+
+/* Takes n >= 1 pages at a multiple of `align` bytes (0 or up to a page: any). `zero`: they read as zero. The page
+ * map is the caller's to set. */
+int extent_alloc(struct heap *heap, uint32_t n, uint64_t align, bool zero, uint32_t *page);
+
+/* Gives pages back; page map entries are cleared here. */
+void extent_free(struct heap *heap, uint32_t page, uint32_t n);
+
+/* Takes the n pages that begin at `page`, if they are free. False: nothing changed. */
+bool extent_take_at(struct heap *heap, uint32_t page, uint32_t n);
+
+/* For purge.c: marks up to `max` free committed pages in chunk `chunk` as used, if any; returns their count. */
+uint32_t extent_take_committed(struct heap *heap, uint32_t chunk, uint32_t max, uint32_t *page);
+/* Pages taken so are punched now: they are free, hold nothing and read as zero (`zero`) or as anything. */
+void extent_put_purged(struct heap *heap, uint32_t page, uint32_t n, bool purged, bool zero);
+
+/* Pages of blocks that are free and still held by the file; 0 where nothing is ever purged. */
+uint64_t extent_idle_pages(struct heap *heap);
+uint32_t extent_longest_free(struct heap *heap); /* pages, counting what is not ready yet */
+
+/* Every rule that can be seen from the tables alone; see heap_check(). The world is held. */
+bool extent_valid(struct heap *heap, const char **why);
+
+/* Chunks' free pages hold nothing any more (heap_set_backing). The world is held. */
+void extent_forget_free(struct heap *heap);
+
+#endif

@@ -1,0 +1,47 @@
+/* os.h -- all that alloc/ asks of the kernel
+ *
+ * Owns:   nothing but the registration with membarrier(2).
+ * Rules:  addresses and lengths are multiples of os_page_size() unless said. No function sets errno on success;
+ *         those that return int give 0 or an errno value. None allocates.
+ * Media:  process only.
+ */
+#ifndef ALLOC_OS_H
+#define ALLOC_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+size_t os_page_size(void);
+
+/* Private, zero, not reserved. NULL: no address space. */
+void *os_map(size_t size);
+void os_unmap(void *addr, size_t size);
+
+/* Makes file pages exist and maps them, so that no later touch can raise SIGBUS. 0 or ENOMEM (also when the file
+ * system is full). MADV_POPULATE_WRITE, madvise(2), Linux 5.14. */
+int os_commit(void *addr, size_t size);
+
+/* Gives the file's blocks back: reads as zero afterwards. 0 or errno. MADV_REMOVE. */
+int os_punch(void *addr, size_t size);
+
+/* Drops private pages: a private file mapping then shows the file again, an anonymous one zero. MADV_DONTNEED. */
+int os_discard(void *addr, size_t size);
+
+/* A full barrier on every thread of the process: what they stored before it is seen after it by the caller, and they
+ * see what the caller stored before it. False where the kernel has none (membarrier(2), Linux 4.14): ask
+ * os_barrier_ready() first. */
+bool os_barrier_ready(void);
+void os_barrier_all(void);
+
+/* Sleeps until *word may differ from `expected`; wakes up to n sleepers. futex(2). */
+void os_wait(_Atomic uint32_t *word, uint32_t expected);
+void os_wake(_Atomic uint32_t *word, int n);
+void os_yield(void);
+
+uint64_t os_now_ns(void); /* monotonic */
+
+/* "name: what [0x<p>]" and a newline on stderr, then abort(). p NULL: no address is shown. */
+_Noreturn void os_fatal(const char *name, const char *what, const void *p);
+
+#endif

@@ -1,0 +1,42 @@
+/* page_map.h -- page number -> what stands there
+ *
+ * Owns:   page_class (one byte per page) and page_map (one u32 per page).
+ * Rules:  P1  page_class: 0 free or in transit; 1..SC_SLAB_COUNT a page of a slab of that class; above, up to
+ *             SC_COUNT, first page of a run of that class; SC_LARGE first page of a larger extent; SC_BODY a
+ *             further page of either.
+ *         P2  page_map: slab number on every page of a slab; number of pages on the first page of a run or large
+ *             extent; meaningless elsewhere.
+ * Locks:  none: an extent's entries belong to whoever owns the extent, and a block's to the block's owner.
+ * Media:  in the region, truth.
+ */
+#ifndef ALLOC_PAGE_MAP_H
+#define ALLOC_PAGE_MAP_H
+
+#include <string.h>
+
+#include "alloc/heap_state.h"
+
+static inline void
+page_map_set_slab(struct heap *heap, uint32_t page, uint32_t pages, unsigned sc, uint32_t slab)
+{
+	for (uint32_t i = 0; i < pages; i++)
+		heap->page_map[page + i] = slab;
+	memset(heap->page_class + page, (int)sc, pages);
+}
+
+/* `sc`: a run class or SC_LARGE. */
+static inline void
+page_map_set_extent(struct heap *heap, uint32_t page, uint32_t pages, unsigned sc)
+{
+	heap->page_map[page] = pages;
+	heap->page_class[page] = (uint8_t)sc;
+	memset(heap->page_class + page + 1, SC_BODY, pages - 1);
+}
+
+static inline void
+page_map_clear(struct heap *heap, uint32_t page, uint32_t pages)
+{
+	memset(heap->page_class + page, 0, pages);
+}
+
+#endif

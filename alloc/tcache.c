@@ -1,0 +1,574 @@
+/* tcache.c -- see tcache.h for the contract and rules T1..T4
+ *
+ *   slots[0]  slots[1] ... slots[n]   ...   slots[cap]  slots[cap + 1]
+ *   NULL      oldest       newest           stale       TCACHE_FULL
+ *                          ^ top
+ *
+ * Magazines grow by doubling while they run empty or full and the budget lasts; when it does not, a clock hand empties
+ * classes that were neither filled nor flushed since it last passed.
+ *
+ * Locks:  LOCK_TCACHES, LOCK_TCACHE; calls into bin.c and extent.c, whose locks rank above.
+ * Media:  process only.
+ */
+#include "alloc/tcache.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "alloc/assert.h"
+#include "alloc/bin.h"
+#include "alloc/extent.h"
+#include "alloc/heap_state.h"
+#include "alloc/os.h"
+#include "alloc/page_map.h"
+#include "alloc/slab.h"
+
+#define MAX_SLOTS 128u
+#define MAX_CLASS_BYTES ((size_t)256 << 10)
+#define MAX_BATCH 64u
+#define MAX_SPARE 16u
+
+static void *no_slots[2] = {NULL, TCACHE_FULL};
+
+/* clang-format off */
+#define N1 no_slots
+#define N4 N1, N1, N1, N1
+#define N16 N4, N4, N4, N4
+/* What a cell shows before its thread has a cache, and while that is frozen: nothing to take, no room. */
+struct tcache tcache_dummy = {
+	.top = {N16, N16, N16, N16, N16, N16, N16, N1, N1, N1},
+};
+/* clang-format on */
+_Static_assert(SC_COUNT + 3 == 115, "tcache_dummy.top names each class byte");
+
+static uint16_t
+max_slots(unsigned sc)
+{
+	size_t n = MAX_CLASS_BYTES / sc_size(sc);
+
+	if (sc > SC_SLAB_COUNT && n == 0)
+		n = 1; /* one run of up to a megabyte: it comes and goes without commit and purge */
+	return (uint16_t)(n < MAX_SLOTS ? n : MAX_SLOTS);
+}
+
+static size_t
+slots_bytes(void)
+{
+	size_t n = 0;
+
+	for (unsigned sc = 1; sc <= SC_COUNT; sc++)
+		n += max_slots(sc) + 2u;
+	return n * sizeof(void *);
+}
+
+static size_t
+object_size(void)
+{
+	size_t page = os_page_size();
+
+	return (sizeof(struct tcache) + slots_bytes() + page - 1) / page * page;
+}
+
+uint32_t
+tcache_count(const struct tcache *tc, unsigned sc)
+{
+	return tc->mags[sc].cap == 0 ? 0 : (uint32_t)(tc->top[sc] - tc->mags[sc].slots);
+}
+
+/* --- giving slots back to slabs and extents ------------------------------------------------------------------ */
+
+static _Noreturn void
+bad_free(const struct heap *heap, const void *p)
+{
+	uint32_t page = heap_page_of(heap, p);
+
+	if (page == UINT32_MAX || heap->page_class[page] == 0)
+		os_fatal(heap->name, "free of a block that is not allocated:", p);
+	os_fatal(heap->name, "free of a pointer inside a block:", p);
+}
+
+/* Slot number of p in its slab of class sc; stops when p is no slot of such a slab. */
+static struct slab_media *
+slab_at(const struct heap *heap, const void *p, unsigned sc, uint32_t *slot)
+{
+	uint32_t page = heap_page_of(heap, p);
+
+	if (page == UINT32_MAX || heap->page_class[page] != sc)
+		bad_free(heap, p);
+	struct slab_media *slab = &heap->slabs[heap->page_map[page]];
+	*slot = slab_slot_of(heap, slab, p);
+	if (*slot == UINT32_MAX)
+		bad_free(heap, p);
+	return slab;
+}
+
+static void
+release_slots(struct heap *heap, unsigned sc, void **slots, uint32_t n)
+{
+	for (uint32_t i = 0; i < n;) {
+		uint32_t slot, next;
+		struct slab_media *slab = slab_at(heap, slots[i], sc, &slot);
+		uint64_t before = atomic_load_explicit(&slab->state, memory_order_relaxed);
+		uint64_t mask = UINT64_C(1) << (slot % 64);
+
+		/* Neighbours that share a bitmap word go in one atomic operation. */
+		for (i++; i < n; i++) {
+			if (slab_at(heap, slots[i], sc, &next) != slab || next / 64 != slot / 64)
+				break;
+			uint64_t bit = UINT64_C(1) << (next % 64);
+			if ((mask & bit) != 0)
+				os_fatal(heap->name, "double free of", slots[i]);
+			mask |= bit;
+		}
+		bool drained = slab_release(heap, slab, slot / 64, mask);
+		bin_freed(heap, slab, before, drained);
+	}
+}
+
+static void
+release_run(struct heap *heap, unsigned sc, void *p)
+{
+	uint32_t page = heap_page_of(heap, p);
+
+	if (page == UINT32_MAX || heap->page_class[page] != sc || p != heap_page_addr(heap, page))
+		bad_free(heap, p);
+	extent_free(heap, page, heap->page_map[page]);
+}
+
+static void
+release(struct heap *heap, unsigned sc, void **slots, uint32_t n)
+{
+	if (sc <= SC_SLAB_COUNT) {
+		release_slots(heap, sc, slots, n);
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		release_run(heap, sc, slots[i]);
+}
+
+/* --- magazines ----------------------------------------------------------------------------------------------- */
+
+/* Gives back the n oldest slots. */
+static void
+flush(struct tcache *tc, unsigned sc, uint32_t n)
+{
+	struct magazine *mag = &tc->mags[sc];
+	uint32_t count = tcache_count(tc, sc);
+
+	if (n == 0)
+		return;
+	release(tc->heap, sc, mag->slots + 1, n);
+	memmove(mag->slots + 1, mag->slots + 1 + n, (count - n) * sizeof(void *));
+	tc->top[sc] -= n;
+	mag->nfree += n;
+	mag->nflushes++;
+}
+
+static void
+close_magazine(struct tcache *tc, unsigned sc)
+{
+	struct magazine *mag = &tc->mags[sc];
+
+	if (mag->cap == 0)
+		return;
+	flush(tc, sc, tcache_count(tc, sc));
+	tc->budget += (size_t)mag->cap * sc_size(sc);
+	mag->cap = 0;
+	tc->top[sc] = no_slots;
+}
+
+static void
+shrink_idle(struct tcache *tc, unsigned but, size_t want)
+{
+	for (unsigned i = 0; i < 2 * SC_COUNT && tc->budget < want; i++) {
+		tc->hand = tc->hand % SC_COUNT + 1;
+		struct magazine *mag = &tc->mags[tc->hand];
+
+		if (mag->touched)
+			mag->touched = false;
+		else if (tc->hand != but)
+			close_magazine(tc, tc->hand);
+	}
+}
+
+/* Doubles a magazine's room as far as its class and the budget allow. */
+static void
+grow(struct tcache *tc, unsigned sc)
+{
+	struct magazine *mag = &tc->mags[sc];
+	uint32_t size = sc_size(sc);
+	uint32_t cap = mag->cap != 0 ? mag->cap * 2u : size <= 1024 ? 8 : size <= 8192 ? 2 : 1;
+
+	if (cap > mag->max)
+		cap = mag->max;
+	if (cap <= mag->cap || tc->cell == NULL)
+		return;
+	size_t more = (size_t)(cap - mag->cap) * size;
+	if (more > tc->budget)
+		shrink_idle(tc, sc, more);
+	if (more > tc->budget)
+		return;
+	tc->budget -= more;
+	if (mag->cap == 0) {
+		mag->slots[0] = NULL;
+		tc->top[sc] = mag->slots;
+	}
+	mag->slots[cap + 1] = TCACHE_FULL;
+	if (mag->cap != 0)
+		mag->slots[mag->cap + 1] = NULL;
+	mag->cap = (uint16_t)cap;
+}
+
+/* --- taking -------------------------------------------------------------------------------------------------- */
+
+static uint32_t
+take_from_slabs(struct tcache *tc, unsigned sc, void **out, uint32_t n, bool make)
+{
+	struct magazine *mag = &tc->mags[sc];
+	struct heap *heap = tc->heap;
+	uint32_t got = 0;
+
+	/* Sparse slabs are worth a few looks, a new one only when there is nothing else. */
+	while (got == 0 || got < n / 2) {
+		if (mag->claim == 0) {
+			struct slab_media *slab = bin_claim(heap, sc, make && got == 0);
+
+			if (slab == NULL)
+				break;
+			mag->claim = slab_number(heap, slab) + 1;
+		}
+		struct slab_media *slab = &heap->slabs[mag->claim - 1];
+		uint32_t more = slab_take(heap, slab, out + got, n - got);
+		got += more;
+		if (more == 0) {
+			mag->claim = 0;
+			bin_unclaim(heap, slab);
+		}
+	}
+	return got;
+}
+
+static void *
+take_run(struct heap *heap, unsigned sc)
+{
+	uint32_t page, n = sc_size(sc) >> HEAP_LG_PAGE;
+
+	if (extent_alloc(heap, n, 0, false, &page) != 0)
+		return NULL;
+	page_map_set_extent(heap, page, n, sc);
+	return heap_page_addr(heap, page);
+}
+
+static void *
+alloc(struct tcache *tc, unsigned sc, bool make)
+{
+	struct magazine *mag = &tc->mags[sc];
+	void *batch[MAX_BATCH], *p = *tc->top[sc];
+
+	if (p != NULL) { /* the fast path met the dummy */
+		tc->top[sc]--;
+		return p;
+	}
+	mag->touched = true;
+	mag->nfills++;
+	grow(tc, sc);
+	if (sc > SC_SLAB_COUNT) {
+		p = make ? take_run(tc->heap, sc) : NULL;
+		mag->nmalloc += p != NULL;
+		return p;
+	}
+	uint32_t n = mag->cap / 2u + 1u, got;
+	got = take_from_slabs(tc, sc, batch, n < MAX_BATCH ? n : MAX_BATCH, make);
+	mag->nmalloc += got;
+	if (got == 0)
+		return NULL;
+	/* The lowest goes out first: push the rest from the top down. */
+	for (uint32_t i = got - 1; i > 0; i--)
+		*++tc->top[sc] = batch[i];
+	return batch[0];
+}
+
+void *
+tcache_alloc(struct tcache *tc, unsigned sc)
+{
+	return alloc(tc, sc, true);
+}
+
+void *
+tcache_alloc_existing(struct tcache *tc, unsigned sc)
+{
+	return alloc(tc, sc, false);
+}
+
+void
+tcache_free(struct tcache *tc, void *p, unsigned sc)
+{
+	struct magazine *mag = &tc->mags[sc];
+	struct heap *heap = tc->heap;
+	uint32_t slot;
+
+	/* We are on the slow path: look closely at this one. */
+	if (sc <= SC_SLAB_COUNT) {
+		struct slab_media *slab = slab_at(heap, p, sc, &slot);
+
+		if ((atomic_load_explicit(&slab_bits(heap, slab)[slot / 64], memory_order_relaxed) >> (slot % 64) & 1) == 0)
+			os_fatal(heap->name, "double free of", p);
+	} else if (p != heap_page_addr(heap, heap_page_of(heap, p))) {
+		bad_free(heap, p);
+	}
+	if (mag->cap != 0 && *tc->top[sc] == p)
+		os_fatal(heap->name, "double free of", p);
+	mag->touched = true;
+	if (tcache_count(tc, sc) == mag->cap)
+		grow(tc, sc);
+	if (mag->cap == 0) {
+		release(heap, sc, &p, 1);
+		mag->nfree++;
+		return;
+	}
+	if (tcache_count(tc, sc) == mag->cap) {
+		uint32_t n = mag->cap / 2u + 1u;
+		flush(tc, sc, n < MAX_BATCH ? n : MAX_BATCH);
+	}
+	*++tc->top[sc] = p;
+}
+
+void
+tcache_drain(struct tcache *tc)
+{
+	for (unsigned sc = 1; sc <= SC_COUNT; sc++) {
+		struct magazine *mag = &tc->mags[sc];
+
+		close_magazine(tc, sc);
+		if (mag->claim != 0) {
+			struct slab_media *slab = &tc->heap->slabs[mag->claim - 1];
+
+			mag->claim = 0;
+			bin_unclaim(tc->heap, slab);
+		}
+	}
+}
+
+/* --- life ---------------------------------------------------------------------------------------------------- */
+
+static struct tcache *
+object_new(struct heap *heap)
+{
+	struct tcache *tc = os_map(object_size());
+
+	if (tc == NULL)
+		return NULL;
+	void **slots = (void **)(tc + 1);
+	for (unsigned sc = 1; sc <= SC_COUNT; sc++) {
+		tc->mags[sc].max = max_slots(sc);
+		tc->mags[sc].slots = slots;
+		slots += tc->mags[sc].max + 2;
+	}
+	for (unsigned i = 0; i < SC_COUNT + 3; i++)
+		tc->top[i] = no_slots;
+	tc->heap = heap;
+	tc->pages = (uintptr_t)heap->pages;
+	tc->page_class = heap->page_class;
+	tc->budget = heap->cache_budget;
+	lock_init(&tc->lock, LOCK_TCACHE);
+	return tc;
+}
+
+static void
+set_limit(struct tcache *tc)
+{
+	size_t ready = atomic_load_explicit(&tc->heap->ready_pages, memory_order_acquire);
+
+	tc->limit = ready << (HEAP_LG_PAGE - 4);
+}
+
+static void
+list_add(struct heap *heap, struct tcache *tc)
+{
+	tc->prev = NULL;
+	tc->next = heap->caches;
+	if (tc->next != NULL)
+		tc->next->prev = tc;
+	heap->caches = tc;
+	heap->ncaches++;
+}
+
+static void
+list_drop(struct heap *heap, struct tcache *tc)
+{
+	if (tc->prev != NULL)
+		tc->prev->next = tc->next;
+	else
+		heap->caches = tc->next;
+	if (tc->next != NULL)
+		tc->next->prev = tc->prev;
+	heap->ncaches--;
+	tc->cell = NULL;
+	tc->prev = NULL;
+	tc->next = heap->spare;
+	heap->spare = tc;
+	heap->nspare++;
+}
+
+int
+tcache_init(struct heap *heap)
+{
+	heap->shared = object_new(heap);
+	if (heap->shared == NULL)
+		return ENOMEM;
+	list_add(heap, heap->shared);
+	return 0;
+}
+
+/* A cache for the thread of `cell`, locked and published; NULL: none can be had. */
+static struct tcache *
+create(struct heap *heap, struct tcache_cell *cell)
+{
+	lock_take(&heap->caches_lock);
+	struct tcache *tc = heap->spare;
+	if (tc != NULL) {
+		heap->spare = tc->next;
+		heap->nspare--;
+	} else {
+		tc = object_new(heap);
+		if (tc == NULL) {
+			lock_drop(&heap->caches_lock);
+			return NULL;
+		}
+	}
+	lock_take(&tc->lock);
+	tc->cell = cell;
+	set_limit(tc);
+	list_add(heap, tc);
+	cell->own = tc;
+	atomic_store_explicit(&cell->tc, tc, memory_order_release);
+	lock_drop(&heap->caches_lock);
+	return tc;
+}
+
+struct tcache *
+tcache_enter(struct heap *heap, struct tcache_cell *cell)
+{
+	struct tcache *tc = cell->own;
+
+	if (tc == NULL && heap->caches_allowed) {
+		tc = create(heap, cell);
+		if (tc != NULL)
+			return tc;
+	}
+	if (tc == NULL)
+		tc = heap->shared;
+	lock_take(&tc->lock);
+	return tc;
+}
+
+void
+tcache_leave(struct tcache *tc)
+{
+	set_limit(tc);
+	lock_drop(&tc->lock);
+}
+
+void
+tcache_exit(struct heap *heap, struct tcache_cell *cell)
+{
+	struct tcache *tc = cell->own, *extra = NULL;
+
+	if (tc == NULL)
+		return;
+	lock_take(&heap->caches_lock);
+	lock_take(&tc->lock);
+	atomic_store_explicit(&cell->tc, &tcache_dummy, memory_order_release);
+	cell->own = NULL;
+	tcache_drain(tc);
+	list_drop(heap, tc);
+	lock_drop(&tc->lock);
+	if (heap->nspare > MAX_SPARE) {
+		extra = heap->spare;
+		heap->spare = extra->next;
+		heap->nspare--;
+	}
+	lock_drop(&heap->caches_lock);
+	if (extra != NULL)
+		os_unmap(extra, object_size());
+}
+
+void
+tcache_fini(struct heap *heap)
+{
+	struct tcache *next;
+
+	for (struct tcache *tc = heap->caches; tc != NULL; tc = next) {
+		next = tc->next;
+		if (tc->cell != NULL) {
+			atomic_store_explicit(&tc->cell->tc, &tcache_dummy, memory_order_release);
+			tc->cell->own = NULL;
+		}
+		os_unmap(tc, object_size());
+	}
+	for (struct tcache *tc = heap->spare; tc != NULL; tc = next) {
+		next = tc->next;
+		os_unmap(tc, object_size());
+	}
+	heap->caches = heap->spare = heap->shared = NULL;
+}
+
+/* --- holding the world --------------------------------------------------------------------------------------- */
+
+void
+tcache_freeze_all(struct heap *heap)
+{
+	bool any = false;
+
+	lock_take(&heap->caches_lock);
+	for (struct tcache *tc = heap->caches; tc != NULL; tc = tc->next) {
+		lock_take(&tc->lock);
+		if (tc->cell != NULL) {
+			atomic_store_explicit(&tc->cell->tc, &tcache_dummy, memory_order_seq_cst);
+			any = true;
+		}
+	}
+	if (!any)
+		return;
+	os_barrier_all();
+	for (struct tcache *tc = heap->caches; tc != NULL; tc = tc->next) {
+		/* A fast path is some twenty instructions: who is busy is about to end, unless preempted. */
+		while (tc->cell != NULL && atomic_load_explicit(&tc->cell->busy, memory_order_acquire) != 0)
+			os_yield();
+	}
+}
+
+void
+tcache_thaw_all(struct heap *heap)
+{
+	for (struct tcache *tc = heap->caches; tc != NULL; tc = tc->next) {
+		set_limit(tc);
+		if (tc->cell != NULL)
+			atomic_store_explicit(&tc->cell->tc, tc, memory_order_release);
+		lock_drop(&tc->lock);
+	}
+	lock_drop(&heap->caches_lock);
+}
+
+void
+tcache_thaw_child(struct heap *heap, struct tcache_cell *own)
+{
+	struct tcache *next;
+
+	lock_renew(&heap->extent_lock);
+	for (unsigned sc = 1; sc <= SC_SLAB_COUNT; sc++)
+		lock_renew(&heap->bins[sc].lock);
+	for (struct tcache *tc = heap->caches; tc != NULL; tc = next) {
+		next = tc->next;
+		if (tc->cell != NULL && tc->cell != own) {
+			/* Its thread is not in this process; its cell may be anybody's memory by now. */
+			tcache_drain(tc);
+			list_drop(heap, tc);
+		} else if (tc->cell != NULL) {
+			set_limit(tc);
+			atomic_store_explicit(&tc->cell->tc, tc, memory_order_release);
+		}
+		lock_renew(&tc->lock);
+	}
+	lock_renew(&heap->caches_lock);
+}
