@@ -27,6 +27,7 @@ SOURCE_FOLDERS = ['alloc', 'flush', 'api', 'tests', 'fuzz']
 
 ALLOC = [
     'alloc/bin.c',
+    'alloc/check.c',
     'alloc/extent.c',
     'alloc/free_index.c',
     'alloc/heap.c',
@@ -35,6 +36,7 @@ ALLOC = [
     'alloc/purge.c',
     'alloc/size_class.c',
     'alloc/slab.c',
+    'alloc/stats.c',
     'alloc/tcache.c',
 ]
 
