@@ -121,7 +121,7 @@ TEST_PROGRAMS = {
 
 # Test scripts that `ninja check` runs: name -> command. Exit status 77 is "skipped", the last line the reason. A script
 # may count for itself by ending in a line `N passed, N failed[, N skipped]`; otherwise it is one test.
-# {root}, {build}: folders; {cc}: compiler; {python}; {libraries}: names of LIBRARIES.
+# {root}, {build}: folders; {cc}: compiler; {python}; {libraries}: names of LIBRARIES. (See fill().)
 CHECKS = {
     'check_layers': '{python} {root}/tests/check_layers.py {root}',
     'check_headers': '{python} {root}/tests/check_headers.py {root} {cc}',
@@ -145,6 +145,12 @@ FUZZ = [
 # ---- targets that are a script: name -> (what it needs built, command) ----------------------------------------------
 SCRIPTS = {
     'demo': (['all'], '{python} {root}/tests/demo.py {build}'),
+    'check-programs': (['all'], '{python} {root}/tests/programs.py {build}'),
+    'docs-lint': (['all'], '{python} {root}/tests/run_tests.py --only=check_man,check_docs {build}/tests.json'),
+    'fuzz': (['configuration-fuzz'], '{python} {root}/tests/run_fuzz.py {home}/fuzz {root}/fuzz/corpus {fuzz}'),
+    'tidy': ([], '{python} {root}/configure.py --install-deps=tidy && cd {root} && clang-tidy --quiet {libsources} -- '
+                 '-std=gnu17 -I. -DPMHEAP_ASSERT=2'),
+    'format': ([], '{python} {root}/configure.py --install-deps=tidy && cd {root} && clang-format -i {files}'),
 }
 
 # What `ninja check` builds and tests besides its own configuration: name -> (options, which tests).
@@ -188,6 +194,9 @@ def installed(packages):
 
 
 def install_deps(groups):
+    unknown = set(groups) - set(PACKAGES)
+    if unknown:
+        die('no such group of packages: ' + ' '.join(sorted(unknown)))
     names = [name for group in groups for name in PACKAGES[group]]
     essential = {name[:-1] for name in names if name.endswith('!')}
     names = [name.rstrip('!') for name in names]
@@ -292,7 +301,8 @@ def parse_options():
     add('--fuzz', action='store_true', help='build the fuzz targets with libFuzzer (needs clang)')
     add('--werror', action='store_true', help='a compiler warning is an error')
     add('--install-deps', metavar='GROUP,...', nargs='?', const='build,test',
-        help='first install the missing Debian packages: %s, or all [build,test]' % ', '.join(PACKAGES))
+        help='first install the missing Debian packages that build and tests need; with groups (%s or all) install '
+             'those and do nothing else' % ', '.join(PACKAGES))
     add('settings', nargs='*', help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -340,6 +350,7 @@ class Configuration:
         self.root = '.' if self.in_tree else os.path.relpath(ROOT)
         self.b = 'out/default/' if self.in_tree else ''
         self.builddir = os.path.abspath(self.b or '.')
+        self.home = 'out' if self.in_tree else 'check'  # where the other configurations go
         self.arguments = recorded_arguments()
         settings = dict(arg.split('=', 1) for arg in self.arguments if '=' in arg and not arg.startswith('-'))
         unknown = [arg for arg in options.settings if '=' not in arg]
@@ -525,7 +536,8 @@ class Configuration:
 
     def fill(self, command):
         return command.format(root=ROOT, build=self.builddir, cc=shlex.quote(self.cc), python=sys.executable,
-                              libraries=' '.join(built_libraries()))
+                              libraries=' '.join(built_libraries()), fuzz=' '.join(FUZZ), home=self.home,
+                              libsources=' '.join(library_sources()), files=' '.join(all_files()))
 
     def write_manifest(self):
         if self.plain:
@@ -552,7 +564,7 @@ class Configuration:
         ninja.build('check-quick', 'script', [], implicit=['tests'], cmd=runner + own, what='TEST')
         manifests, done = [own], []
         if self.plain:
-            home = 'out' if self.in_tree else 'check'
+            home = self.home
             for name, arguments in CONFIGURATIONS.items():
                 done.append(self.sub_configuration(name, home, arguments, 'tests'))
                 manifests.append('%s/%s/tests.json' % (home, name))
@@ -561,8 +573,6 @@ class Configuration:
             if shutil.which('gcovr'):
                 ninja.build('coverage', 'script', [], implicit=['configuration-coverage'], what='COVERAGE',
                             cmd='%s --coverage=%d %s/coverage/tests.json' % (runner, COVERAGE_FLOOR, home))
-            ninja.build('fuzz', 'script', [], implicit=['configuration-fuzz'], what='FUZZ',
-                        cmd='$python $root/tests/run_fuzz.py %s/fuzz %s' % (home, ' '.join(FUZZ)))
         ninja.build('check', 'script', [], implicit=['tests'] + done, cmd=runner + ' '.join(manifests), what='TEST')
         if self.plain:
             for name, (needs, command) in SCRIPTS.items():
@@ -632,7 +642,7 @@ class Configuration:
         for folder in SOURCE_FOLDERS + ['doc/man']:
             for where, folders, _ in os.walk(os.path.join(ROOT, folder)):
                 folders[:] = [name for name in folders if name not in ('corpus', '__pycache__')]
-                inputs.append(os.path.normpath('$root/' + os.path.relpath(where, ROOT)))
+                inputs.append(where)  # the full path: in the tree, `fuzz` is a target
         self.ninja.build('build.ninja', 'configure', [], implicit=inputs)
         for name in sorted(set(inputs)):  # a folder that went away is no error
             self.ninja.build(name, 'phony')
@@ -644,6 +654,16 @@ def built_libraries():
     return [name for name, library in LIBRARIES.items() if library['sources']]
 
 
+def library_sources():
+    return ALLOC + FLUSH + COMMON + [source for library in LIBRARIES.values() for source in library['sources']]
+
+
+def all_files():
+    return sorted(os.path.relpath(os.path.join(where, name), ROOT) for folder in SOURCE_FOLDERS
+                  for where, _, names in os.walk(os.path.join(ROOT, folder))
+                  for name in names if name.endswith(('.c', '.h')))
+
+
 def man_pages():
     return sorted(name for name in os.listdir(os.path.join(ROOT, 'doc/man')) if re.search(r'\.[1357]$', name))
 
@@ -651,8 +671,10 @@ def man_pages():
 def main():
     options = parse_options()
     if options.install_deps:
-        groups = options.install_deps.split(',')
-        install_deps(list(PACKAGES) if groups == ['all'] else groups)
+        groups = list(PACKAGES) if options.install_deps == 'all' else options.install_deps.split(',')
+        install_deps(groups)
+        if options.install_deps != 'build,test':
+            return
     check_tables()
     configuration = Configuration(options)
     configuration.libraries()

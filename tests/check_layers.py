@@ -5,7 +5,7 @@ usage: check_layers.py ROOT
 
   1  A project header is included by its path from the root, and is there.
   2  alloc/ includes alloc/ only, flush/ includes flush/ only; api/ includes alloc/, flush/ and api/.
-  3  System calls live in one file per layer: elsewhere the headers that declare them are not included.
+  3  Files and memory are asked of the system in one file per layer (alloc/os.c, api/common/os.c, flush/cpu.c; is_seam).
   4  A *_media struct holds fixed-width integers, arrays and structs of them: no pointer, no lock, no long.
   5  Every .c file opens with its contract: a comment `name.c -- ...` with a Media: line.
 Prints each violation as file:line: text, then the total.
@@ -18,8 +18,10 @@ import sys
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 MAY_INCLUDE = {'alloc': ('alloc',), 'flush': ('flush',), 'api': ('alloc', 'flush', 'api'),
                'tests': ('alloc', 'flush', 'api', 'tests'), 'fuzz': ('alloc', 'flush', 'api', 'tests', 'fuzz')}
-SYSTEM_HEADERS = {'sys/mman.h', 'fcntl.h', 'sys/syscall.h', 'sys/ioctl.h', 'sys/sendfile.h', 'sys/auxv.h', 'sys/membarrier.h',
-                  'linux/fs.h', 'linux/membarrier.h', 'linux/falloc.h'}
+SYSTEM_CALL = re.compile(r'(?<![\w.>])(mmap|munmap|mremap|mprotect|madvise|msync|open|openat|close|dup|dup2|read|write|pread|'
+                         r'pwrite|lseek|stat|fstat|lstat|fstatat|statfs|fstatfs|statvfs|fstatvfs|ftruncate|fallocate|'
+                         r'posix_fallocate|copy_file_range|sendfile|unlink|unlinkat|mkstemp|mkostemp|ioctl|fcntl|syscall|'
+                         r'readlink|getauxval)\s*\(')
 PLAIN = re.compile(r'^(const\s+)?(u?int(8|16|32|64)_t|char|unsigned char|_Atomic\s*\(?\s*u?int(8|16|32|64)_t\s*\)?'
                    r'|u?int(8|16|32|64)_t\s+_Atomic|struct\s+(\w+_media|pool_off|\w+_off))\b')
 
@@ -35,8 +37,9 @@ def sources(root, folders, endings):
 
 
 def is_seam(path):
-    """May this file call the system? alloc/os.c, api/common/os.c, flush/cpu.c and the programs."""
-    return path in ('alloc/os.c', 'api/common/os.c', 'flush/cpu.c') or path.startswith('api/tools/')
+    """May this file call the system? One file per layer, the one that remaps libvmmalloc's pool at fork, the programs."""
+    return path in ('alloc/os.c', 'api/common/os.c', 'flush/cpu.c', 'api/vmmalloc/backing.c') or \
+        path.startswith('api/tools/')
 
 
 def check_includes(root):
@@ -53,13 +56,24 @@ def check_includes(root):
                     yield 1, where + '"%s" is not a path from the root' % name
                 elif name.split('/')[0] not in MAY_INCLUDE[layer]:
                     yield 2, where + '%s/ must not use %s' % (layer, name)
-            elif layer in ('alloc', 'flush', 'api') and name in SYSTEM_HEADERS and not is_seam(path):
-                yield 3, where + '<%s> belongs in the os file of its layer' % name
+
+
+def without_comments(text):
+    """The same lines with comments and strings blank."""
+    return re.sub(r'/\*.*?\*/|"(?:\\.|[^"\\\n])*"', lambda m: '\n' * m.group(0).count('\n'), text, flags=re.DOTALL)
+
+
+def check_calls(root):
+    for path, text in sources(root, ('alloc', 'flush', 'api'), ('.c', '.h')):
+        if not is_seam(path) and not path.startswith('api/include/'):
+            for number, line in enumerate(without_comments(text).splitlines(), 1):
+                for name in SYSTEM_CALL.findall(line):
+                    yield 3, '%s:%d: %s() belongs in the os file of its layer' % (path, number, name)
 
 
 def check_media(root):
     for path, text in sources(root, ('alloc', 'flush', 'api'), ('.c', '.h')):
-        bare = re.sub(r'/\*.*?\*/', lambda m: '\n' * m.group(0).count('\n'), text, flags=re.DOTALL)
+        bare = without_comments(text)
         for match in re.finditer(r'struct\s+(\w+_media)\s*\{(.*?)\n\}', bare, re.DOTALL):
             start = bare[:match.start(2)].count('\n') + 1
             for offset, line in enumerate(match.group(2).split('\n')):
@@ -82,7 +96,7 @@ def check_headers(root):
 def main():
     root = sys.argv[1]
     broken = {}
-    for rule, text in [*check_includes(root), *check_media(root), *check_headers(root)]:
+    for rule, text in [*check_includes(root), *check_calls(root), *check_media(root), *check_headers(root)]:
         print(text)
         broken[rule] = broken.get(rule, 0) + 1
     print('%d passed, %d failed' % (5 - len(broken), len(broken)))
