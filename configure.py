@@ -45,6 +45,7 @@ FLUSH = [
 
 COMMON = [
     'api/common/error.c',
+    'api/common/file.c',
     'api/common/format.c',
     'api/common/log.c',
     'api/common/os.c',
@@ -69,7 +70,17 @@ LIBRARIES = {
         'map': 'api/vmmalloc.map',
         'parts': ['alloc', 'common'],
         'flags': '-ftls-model=initial-exec -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc',
-        'sources': [],
+        'sources': [
+            'api/vmmalloc/backing.c',
+            'api/vmmalloc/bootstrap.c',
+            'api/vmmalloc/foreign.c',
+            'api/vmmalloc/fork.c',
+            'api/vmmalloc/init.c',
+            'api/vmmalloc/malloc.c',
+            'api/vmmalloc/parse.c',
+            'api/vmmalloc/stats.c',
+            'api/vmmalloc/thread.c',
+        ],
     },
 }
 
@@ -87,7 +98,9 @@ TOOLS = {
 TESTS = {
     'internal': [
         'alloc_model',
+        'alloc_purge',
         'alloc_size_class',
+        'misuse_heap',
         'mt_alloc_fork',
         'mt_alloc_heap',
     ],
