@@ -37,6 +37,25 @@ node_span(const struct heap *heap, unsigned level, uint32_t i)
 	return (uint32_t)((last - first) << HEAP_LG_CHUNK_PAGES);
 }
 
+/* Longest run of ones in x, if it is longer than `known`; else any value up to `known`. */
+static uint32_t
+longest_run(uint64_t x, uint32_t known)
+{
+	uint32_t n = 1; /* bits of x mark where runs of n begin */
+
+	while (n <= known && x != 0) {
+		uint32_t step = n < known + 1 - n ? n : known + 1 - n;
+
+		x &= x >> step;
+		n += step;
+	}
+	if (x == 0)
+		return 0;
+	while ((x &= x >> 1) != 0)
+		n++;
+	return n;
+}
+
 static struct node_media
 summarise_chunk(const struct chunk_media *chunk)
 {
@@ -58,13 +77,14 @@ summarise_chunk(const struct chunk_media *chunk)
 		all_free = false;
 		if (run > node.max)
 			node.max = run;
-		/* Runs inside the word: each step of the loop shortens all by one, so it ends with the longest. */
-		uint32_t inner = 0;
-		for (uint64_t x = free >> low; x != 0; x &= x << 1)
-			inner++;
+		if (free == 0) {
+			run = 0;
+			continue;
+		}
+		uint32_t inner = longest_run(free, node.max);
 		if (inner > node.max)
 			node.max = inner;
-		run = free == 0 ? 0 : (uint32_t)__builtin_clzll(~free);
+		run = (uint32_t)__builtin_clzll(~free);
 	}
 	if (all_free)
 		node.start = run;

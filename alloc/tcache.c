@@ -204,7 +204,8 @@ grow(struct tcache *tc, unsigned sc)
 	if (cap <= mag->cap || tc->cell == NULL)
 		return;
 	size_t more = (size_t)(cap - mag->cap) * size;
-	if (more > tc->budget)
+	/* A turn of the clock looks at every class: not at each miss. */
+	if (more > tc->budget && tc->starved++ % 16 == 0)
 		shrink_idle(tc, sc, more);
 	if (more > tc->budget)
 		return;

@@ -63,6 +63,7 @@ struct tcache {
 	struct lock lock; /* LOCK_TCACHE */
 	size_t budget;    /* bytes that magazines may still grow by */
 	unsigned hand;    /* clock over the classes, for shrinking */
+	unsigned starved; /* misses that the budget was too small for */
 	struct magazine mags[SC_COUNT + 1]; /* [0] unused */
 };
 
