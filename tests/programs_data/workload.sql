@@ -1,0 +1,30 @@
+PRAGMA journal_mode = memory;
+PRAGMA cache_size = -40000;
+CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, grp INTEGER, price REAL, note BLOB);
+WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 120000)
+INSERT INTO item SELECT i, printf('name-%08x', i * 2654435761 % 4294967296), i % 997, i * 7 % 1000 / 10.0,
+	CASE WHEN i % 50 = 0 THEN zeroblob(i % 20000) ELSE printf('%.*c', i % 90, 'n') END FROM n;
+CREATE INDEX item_name ON item(name);
+CREATE INDEX item_grp ON item(grp, price);
+SELECT count(*), sum(length(note)), sum(grp) FROM item;
+SELECT grp, count(*), round(sum(price), 1) AS total FROM item GROUP BY grp ORDER BY total DESC, grp LIMIT 10;
+SELECT count(*) FROM item a JOIN item b ON a.grp = b.grp AND a.id < b.id WHERE a.grp < 20;
+UPDATE item SET note = note || name WHERE grp % 3 = 0;
+DELETE FROM item WHERE grp % 7 = 2;
+SELECT count(*), sum(length(note)) FROM item;
+CREATE VIRTUAL TABLE doc USING fts5(body);
+INSERT INTO doc SELECT group_concat(name, ' ') FROM item GROUP BY id / 40;
+SELECT count(*) FROM doc WHERE doc MATCH 'name';
+SELECT rowid, length(body) FROM doc WHERE doc MATCH '"name 0012"*' ORDER BY rowid LIMIT 20;
+SELECT rowid, length(body) FROM doc WHERE rowid % 500 = 1 ORDER BY rowid;
+SELECT sum(json_extract(j, '$.v[2]')) FROM (SELECT json_object('id', id, 'v', json_array(id, grp, price)) AS j FROM item WHERE id < 30000);
+SELECT name, row_number() OVER (PARTITION BY grp % 5 ORDER BY name DESC) AS r FROM item ORDER BY r, name LIMIT 12;
+WITH RECURSIVE f(a, b, n) AS (VALUES(0, 1, 0) UNION ALL SELECT b, (a + b) % 1000007, n + 1 FROM f WHERE n < 50000) SELECT max(n), sum(a) FROM f;
+SELECT length(group_concat(hex(note), '')) FROM item WHERE id < 5000;
+SAVEPOINT s;
+DELETE FROM item WHERE id % 2;
+ROLLBACK TO s;
+RELEASE s;
+SELECT count(*) FROM item;
+VACUUM;
+PRAGMA integrity_check;
