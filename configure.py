@@ -175,9 +175,9 @@ CONFIGURATIONS = {
 
 COVERAGE_FLOOR = 85  # per cent of lines in alloc/ api/ flush/
 
-# ---- Debian packages, by what needs them: (package, a file or program that shows it is there) -------------------------
+# ---- Debian packages, by what needs them: ------------------------------------------------------
 # `build` and `test` are what `ninja`, `ninja demo` and `ninja check` use; the targets of the other groups ask for theirs
-# themselves. Those marked essential must be there at the end.
+# themselves. Those marked with ! must be there at the end.
 PACKAGES = {
     'build': ['ninja-build!', 'gcc!', 'libc6-dev!', 'binutils!', 'pkg-config!'],
     'test': ['libcriterion-dev!', 'g++', 'clang', 'libclang-rt-dev', 'gcovr', 'mandoc', 'valgrind', 'perl', 'sqlite3'],
