@@ -298,6 +298,28 @@ make_dirty(struct heap *heap, uint32_t page, uint32_t n, bool zero)
 	}
 }
 
+/* Frees pages whose commit failed. It may have failed half-way: what it got goes back at once, a full file system has
+ * better use for it than pages that we count as not there. */
+static void
+uncommit(struct heap *heap, uint32_t page, uint32_t n)
+{
+	size_t unit = os_page_size() >> HEAP_LG_PAGE;
+	uintptr_t origin = (uintptr_t)heap->pages >> HEAP_LG_PAGE;
+	uint32_t begin = (uint32_t)((origin + page + unit - 1) / unit * unit - origin);
+	uint32_t end = (uint32_t)((origin + page + n) / unit * unit - origin);
+	bool punched = begin < end && os_punch(heap_page_addr(heap, begin), (size_t)(end - begin) << HEAP_LG_PAGE) == 0;
+
+	if (!punched) {
+		extent_put_purged(heap, page, n, false, false);
+		return;
+	}
+	if (begin > page)
+		extent_put_purged(heap, page, begin - page, false, false);
+	extent_put_purged(heap, begin, end - begin, true, true);
+	if (page + n > end)
+		extent_put_purged(heap, end, page + n - end, false, false);
+}
+
 /* --- taking and giving back ---------------------------------------------------------------------------------- */
 
 int
@@ -322,7 +344,7 @@ extent_alloc(struct heap *heap, uint32_t n, uint64_t align, bool zero, uint32_t 
 	lock_drop(&heap->extent_lock);
 
 	if (commit(heap, at, n) != 0) {
-		extent_free(heap, at, n);
+		uncommit(heap, at, n);
 		return ENOMEM;
 	}
 	make_dirty(heap, at, n, zero);
@@ -359,9 +381,7 @@ extent_take_at(struct heap *heap, uint32_t page, uint32_t n)
 	set_used(heap, page, n, true);
 	lock_drop(&heap->extent_lock);
 	if (commit(heap, page, n) != 0) {
-		lock_take(&heap->extent_lock);
-		set_used(heap, page, n, false);
-		lock_drop(&heap->extent_lock);
+		uncommit(heap, page, n);
 		return false;
 	}
 	make_dirty(heap, page, n, false);

@@ -29,9 +29,14 @@ tcache_idle(struct tcache_cell *cell)
 static inline void *
 heap_malloc_try(struct tcache_cell *cell, size_t size)
 {
-	if (__builtin_expect(size > SC_MAX_SIZE, 0))
+	unsigned sc;
+
+	if (__builtin_expect(size <= SC_TABLE_MAX, 1)) /* one comparison for most requests */
+		sc = sc_table[(size + 15) / 16];
+	else if (size <= SC_MAX_SIZE)
+		sc = sc_of_doubling(size);
+	else
 		return NULL;
-	unsigned sc = sc_of(size);
 	struct tcache *tc = tcache_busy(cell);
 	void **top = tc->top[sc];
 	void *p = *top;

@@ -133,9 +133,18 @@ os_wake(_Atomic uint32_t *word, int n)
 }
 
 void
-os_yield(void)
+os_yield(unsigned tries)
 {
-	sched_yield();
+	/* Yielding does not let a thread of lower priority run (sched(7), SCHED_FIFO): sleep then. */
+	static const struct timespec nap = {0, 50000};
+
+	if (tries < 64) {
+		sched_yield();
+		return;
+	}
+	int saved = errno;
+	nanosleep(&nap, NULL);
+	errno = saved;
 }
 
 uint64_t

@@ -37,7 +37,7 @@ void os_barrier_all(void);
 /* Sleeps until *word may differ from `expected`; wakes up to n sleepers. futex(2). */
 void os_wait(_Atomic uint32_t *word, uint32_t expected);
 void os_wake(_Atomic uint32_t *word, int n);
-void os_yield(void);
+void os_yield(unsigned tries); /* lets another thread run: at first by sched_yield(2), after some tries by a nap */
 
 uint64_t os_now_ns(void); /* monotonic */
 

@@ -534,8 +534,10 @@ tcache_freeze_all(struct heap *heap)
 	os_barrier_all();
 	for (struct tcache *tc = heap->caches; tc != NULL; tc = tc->next) {
 		/* A fast path is some twenty instructions: who is busy is about to end, unless preempted. */
+		unsigned tries = 0;
+
 		while (tc->cell != NULL && atomic_load_explicit(&tc->cell->busy, memory_order_acquire) != 0)
-			os_yield();
+			os_yield(tries++);
 	}
 }
 

@@ -49,10 +49,10 @@ struct magazine {
 
 struct tcache {
 	/* the fast path: owner with `busy` set, or any thread with the cache frozen */
+	void **top[SC_COUNT + 3];  /* by class byte: newest slot. Classless bytes lead to an empty, full magazine */
 	uintptr_t pages;           /* address of the heap's page 0 */
 	size_t limit;              /* 16-byte units behind it whose class bytes may be read */
 	const uint8_t *page_class;
-	void **top[SC_COUNT + 3];  /* by class byte: newest slot. Classless bytes lead to an empty, full magazine */
 
 	/* constant */
 	struct heap *heap;
