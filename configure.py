@@ -49,11 +49,12 @@ COMMON = [
     'api/common/format.c',
     'api/common/log.c',
     'api/common/os.c',
+    'api/common/parse.c',
+    'api/common/registry.c',
 ]
 
 # What is installed. `map`: the names that the shared library exports. `parts`: what of the above it takes in. `flags`: for
-# its own sources. (-ftls-model=initial-exec suits a library that is loaded with the program; dlopen(3) refuses one that
-# has more than a few hundred bytes of such data, so the others do without.)
+# its own sources.
 LIBRARIES = {
     'vmem': {
         'description': 'volatile memory pools in memory-mapped files',
@@ -61,7 +62,11 @@ LIBRARIES = {
         'header': 'api/include/libvmem.h',
         'map': 'api/vmem.map',
         'parts': ['alloc', 'common'],
-        'sources': [],
+        'sources': [
+            'api/vmem/blocks.c',
+            'api/vmem/stats.c',
+            'api/vmem/vmem.c',
+        ],
     },
     'vmmalloc': {
         'description': 'the malloc family in a memory-mapped file, for whole programs',
@@ -69,7 +74,7 @@ LIBRARIES = {
         'header': 'api/include/libvmmalloc.h',
         'map': 'api/vmmalloc.map',
         'parts': ['alloc', 'common'],
-        'flags': '-ftls-model=initial-exec -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc',
+        'flags': '-fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc',
         'sources': [
             'api/vmmalloc/backing.c',
             'api/vmmalloc/bootstrap.c',
@@ -77,7 +82,6 @@ LIBRARIES = {
             'api/vmmalloc/fork.c',
             'api/vmmalloc/init.c',
             'api/vmmalloc/malloc.c',
-            'api/vmmalloc/parse.c',
             'api/vmmalloc/stats.c',
             'api/vmmalloc/thread.c',
         ],
@@ -86,6 +90,7 @@ LIBRARIES = {
 
 # bin/<name>: sources.
 TOOLS = {
+    'pmheap': ['api/tools/pmheap.c', 'api/tools/cmd_run.c'],
 }
 
 # ---- tests ----------------------------------------------------------------------------------------------------------
@@ -97,6 +102,7 @@ TOOLS = {
 # Names that begin with mt_ are what runs under ThreadSanitizer.
 TESTS = {
     'internal': [
+        'alloc_capacity',
         'alloc_model',
         'alloc_purge',
         'alloc_size_class',
@@ -105,6 +111,11 @@ TESTS = {
         'mt_alloc_heap',
     ],
     'vmem': [
+        'api_vmem_blocks',
+        'api_vmem_create',
+        'api_vmem_delete',
+        'api_vmem_funcs',
+        'api_vmem_stats',
     ],
     'vmmalloc': [
     ],
@@ -383,7 +394,7 @@ class Configuration:
             self.criterion, self.criterion_libs = '-I$root/tests/criterion_small', ''
         else:
             self.criterion, self.criterion_libs = output_of(['pkg-config', '--cflags', 'criterion']), '-lcriterion'
-        self.manifest = []
+        self.manifest, self.made = [], set()
 
         level = options.assert_level if options.assert_level is not None else 2 if options.debug else 0
         debug = '-Og -DPMHEAP_DEBUG=1 -DPMHEAP_ASSERT=%d' % max(level, 2 if options.assert_level is None else level)
@@ -440,7 +451,10 @@ class Configuration:
             if not os.path.exists(os.path.join(ROOT, source)):
                 continue
             out = '%sobj/%s/%s' % (self.b, folder, source[:-2] + '.o')
-            made.append(self.ninja.build(out, 'cc', '$root/' + source, flags=flags.strip()))
+            if out not in self.made:  # a tool may take sources of a library
+                self.made.add(out)
+                self.ninja.build(out, 'cc', '$root/' + source, flags=flags.strip())
+            made.append(out)
         return made
 
     def shared_objects(self, variant):

@@ -247,7 +247,7 @@ block_add(struct model *m, void *p, size_t asked, size_t align)
 	taken_set(m, b.off, b.usable, true);
 	m->allocated += b.usable;
 	if (m->nblocks == m->blocks_room) {
-		m->blocks_room = m->blocks_room ? 2 * m->blocks_room : 256;
+		m->blocks_room *= 2;
 		m->blocks = model_memory(m->blocks, m->blocks_room * sizeof(*m->blocks));
 	}
 	m->blocks[m->nblocks++] = b;
@@ -388,8 +388,7 @@ model_compare(struct model *m, const char *when)
 		model_fail(m, "M5: %s: heap_check() is %d: %s", when, ok, why);
 	model_compare_stats(m);
 	sorted = model_memory(NULL, (m->nblocks + 1) * sizeof(*sorted));
-	if (m->nblocks)
-		memcpy(sorted, m->blocks, m->nblocks * sizeof(*sorted));
+	memcpy(sorted, m->blocks, m->nblocks * sizeof(*sorted));
 	qsort(sorted, m->nblocks, sizeof(*sorted), block_order);
 	w.sorted = sorted;
 	heap_each_block(m->heap, walk_block, &w);
@@ -715,8 +714,7 @@ op_fork(struct model *m)
 	bool clone = how == 3 && m->region.config.backing == HEAP_BACKING_SPARSE;
 
 	model_note(m, "thread %u: fork, %s", cell_number(m, own), clone ? "cloned child" : how ? "child" : "parent");
-	if (m->nblocks)
-		memcpy(sorted, m->blocks, m->nblocks * sizeof(*sorted));
+	memcpy(sorted, m->blocks, m->nblocks * sizeof(*sorted));
 	qsort(sorted, m->nblocks, sizeof(*sorted), block_order);
 	if (clone)
 		w.clone_fd = heap_region_clone_begin(&m->region);
@@ -898,6 +896,9 @@ model_run(struct model_input *input, const struct model_limits *limits)
 {
 	struct model m = {.input = input, .limits = *limits, .next_seed = 0x243F6A8885A308D3u};
 	uint64_t compared = 0;
+
+	m.blocks_room = 256; /* never NULL: qsort() must not be given that, not even for no block */
+	m.blocks = model_memory(NULL, m.blocks_room * sizeof(*m.blocks));
 
 	model_begin(&m);
 	/* model_note counts operations; those that had nothing to do are not told, hence the second bound. */

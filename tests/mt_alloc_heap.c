@@ -5,8 +5,10 @@
  */
 #include <criterion/criterion.h>
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "alloc/heap.h"
@@ -73,12 +75,15 @@ ring_thread(struct heap_thread *t)
 	struct parcel *in = ring->parcels[t->index], *out = ring->parcels[(t->index + 1) % RING_THREADS];
 	unsigned rounds = 60000 / HEAP_THREADS_SLOW;
 
-	for (unsigned i = 0; i < rounds; i++) {
+	for (unsigned i = 0, turn = 0; i < rounds; turn++) {
 		struct parcel *to = &out[i % RING_SLOTS];
 
-		ring_receive(t, &in[i % RING_SLOTS]);
-		if (atomic_load_explicit(&to->p, memory_order_acquire))
-			continue; /* the next one is behind */
+		ring_receive(t, &in[turn % RING_SLOTS]);
+		if (atomic_load_explicit(&to->p, memory_order_acquire)) {
+			if (turn % RING_SLOTS == 0) /* the next one is behind: let it run */
+				sched_yield();
+			continue;
+		}
 		size_t size = heap_thread_random_size(t);
 		void *p = heap_malloc(t->heap, &t->cell, size);
 
@@ -87,6 +92,7 @@ ring_thread(struct heap_thread *t)
 		to->tag = (uint64_t)t->index << 32 | i;
 		stamp(p, to->size, to->tag);
 		atomic_store_explicit(&to->p, p, memory_order_release);
+		i++;
 	}
 	atomic_fetch_add(&ring->ended, 1);
 	while (atomic_load(&ring->ended) < RING_THREADS)
@@ -384,12 +390,54 @@ Test(mt_alloc_heap, every_thread_gets_its_share_of_14_mib)
 		}
 }
 
+/* --- purging takes pages for a moment, and must not be seen to -------------------------------------------------------- */
+
+struct purging {
+	_Atomic bool stop;
+};
+
+static void
+purging_thread(struct heap_thread *t)
+{
+	struct purging *purging = t->shared;
+
+	while (!atomic_load(&purging->stop))
+		heap_purge_all(t->heap);
+}
+
+static void
+run_purging(size_t size)
+{
+	struct tcache_cell cell = TCACHE_CELL_INIT;
+	struct heap_thread thread;
+	struct purging purging = {0};
+	struct world w;
+
+	world_begin(&w, size, HEAP_BACKING_SPARSE);
+	heap_threads_start(&thread, 1, w.heap, &purging, purging_thread);
+	for (unsigned i = 0; i < 600 / HEAP_THREADS_SLOW; i++) {
+		void *p = heap_malloc(w.heap, &cell, w.largest);
+
+		THREAD_EXPECT(p, "round %u: no %zu bytes while another thread only purges", i, w.largest);
+		memset(p, 1, w.largest);
+		heap_free(w.heap, &cell, p);
+	}
+	atomic_store(&purging.stop, true);
+	heap_threads_join(&thread, 1);
+	heap_thread_exit(w.heap, &cell);
+	world_end(&w);
+}
+
+Test(mt_alloc_heap, purge_all_makes_no_call_fail)
+{
+	run_purging((size_t)8 << 20);
+}
+
 /* --- everything at once -------------------------------------------------------------------------------------------- */
 
 #define CHURN_BLOCKS 200u
 
 struct churn {
-	_Atomic bool stop;
 	_Atomic unsigned running;
 };
 
