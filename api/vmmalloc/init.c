@@ -19,12 +19,12 @@
 #include "alloc/heap.h"
 #include "api/common/log.h"
 #include "api/common/os.h"
+#include "api/common/parse.h"
 #include "api/include/libvmmalloc.h"
 #include "api/vmmalloc/backing.h"
 #include "api/vmmalloc/foreign.h"
 #include "api/vmmalloc/fork.h"
 #include "api/vmmalloc/heap_ref.h"
-#include "api/vmmalloc/parse.h"
 #include "api/vmmalloc/stats.h"
 #include "api/vmmalloc/thread.h"
 

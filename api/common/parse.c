@@ -3,7 +3,7 @@
  * Owns:   nothing. No locale, no errno: it runs before other constructors.
  * Media:  process only.
  */
-#include "api/vmmalloc/parse.h"
+#include "api/common/parse.h"
 
 #include <limits.h>
 #include <stddef.h>

@@ -4,8 +4,8 @@
  * which "B" or "iB" may stand. Nothing may follow: where the published library took "16777216abc" for a number, this
  * one does not.
  */
-#ifndef API_VMMALLOC_PARSE_H
-#define API_VMMALLOC_PARSE_H
+#ifndef API_COMMON_PARSE_H
+#define API_COMMON_PARSE_H
 
 #include <stdbool.h>
 
