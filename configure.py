@@ -41,7 +41,28 @@ ALLOC = [
 ]
 
 FLUSH = [
+    'flush/copy_generic.c',
+    'flush/copy_libc.c',
+    'flush/cpu.c',
+    'flush/flush.c',
 ]
+
+# By the first part of `cc -dumpmachine`.
+FLUSH_FOR = {
+    'x86_64': [
+        'flush/copy_avx.c',
+        'flush/copy_avx512.c',
+        'flush/copy_movdir64b.c',
+        'flush/copy_sse2.c',
+        'flush/flush_x86_64.c',
+    ],
+    'aarch64': [
+        'flush/flush_aarch64.c',
+    ],
+    'riscv64': [
+        'flush/flush_riscv64.c',
+    ],
+}
 
 COMMON = [
     'api/common/error.c',
@@ -84,6 +105,21 @@ LIBRARIES = {
             'api/vmmalloc/malloc.c',
             'api/vmmalloc/stats.c',
             'api/vmmalloc/thread.c',
+        ],
+    },
+    'pmem': {
+        'description': 'persistent memory: mapping, flushing and copying',
+        'version': '1.12.1',
+        'header': 'api/include/libpmem.h',
+        'map': 'api/pmem.map',
+        'parts': ['flush', 'common'],
+        'sources': [
+            'api/pmem/dax.c',
+            'api/pmem/map.c',
+            'api/pmem/os.c',
+            'api/pmem/pmem.c',
+            'api/pmem/range.c',
+            'api/pmem/uw.c',
         ],
     },
 }
@@ -279,7 +315,7 @@ def check_compiler(cc):
 
 def check_tables():
     """Every source on disk is in a table, every source of a table on disk."""
-    listed = set(ALLOC + FLUSH + COMMON + TEST_SUPPORT)
+    listed = set(ALLOC + FLUSH + sum(FLUSH_FOR.values(), []) + COMMON + TEST_SUPPORT)
     for library in LIBRARIES.values():
         listed.update(library['sources'])
     for sources in TOOLS.values():
@@ -384,6 +420,9 @@ class Configuration:
         tool = options.host + '-' if options.host else ''
         self.cc = options.cc or settings.get('CC') or ('clang' if options.fuzz else tool + 'gcc')
         self.kind = check_compiler(self.cc)
+        self.arch = output_of(shlex.split(self.cc) + ['-dumpmachine']).split('-')[0]
+        if self.arch not in FLUSH_FOR:
+            die('flush/ knows no way to write back cache lines of ' + self.arch)
         if options.fuzz and self.kind != 'clang':
             die('--fuzz needs clang')
         self.sanitize = options.sanitize.split(',') if options.sanitize else []
@@ -460,7 +499,7 @@ class Configuration:
     def shared_objects(self, variant):
         """alloc/, flush/ and api/common, which every library takes in."""
         return {name: self.objects(sources, variant, variant)
-                for name, sources in (('alloc', ALLOC), ('flush', FLUSH), ('common', COMMON))}
+                for name, sources in (('alloc', ALLOC), ('flush', FLUSH + FLUSH_FOR[self.arch]), ('common', COMMON))}
 
     def library(self, name, library, variant, parts, own, folder):
         """lib<name>.so{,.1,.1.0.0} and lib<name>.a in a folder; the list of them."""
@@ -682,7 +721,8 @@ def built_libraries():
 
 
 def library_sources():
-    return ALLOC + FLUSH + COMMON + [source for library in LIBRARIES.values() for source in library['sources']]
+    return (ALLOC + FLUSH + FLUSH_FOR['x86_64'] + COMMON +
+            [source for library in LIBRARIES.values() for source in library['sources']])
 
 
 def all_files():

@@ -44,7 +44,8 @@ def main():
                 path = os.path.relpath(os.path.join(where, name), root)
                 if not name.endswith('.h') or name.endswith(('_impl.h', '_inline.h')) or where.startswith(public) or 'criterion_small' in path:
                     continue
-                argv = cc + ['-x', 'c', '-std=gnu17', '-Wall', '-Wextra', '-Wundef', '-Wno-unused-function', '-Werror']
+                argv = cc + ['-x', 'c', '-std=gnu17', '-Wall', '-Wextra', '-Wundef', '-Wno-unused-function', '-Werror',
+                             '-I' + public]
                 good = compiles(path, argv, '#include "%s"\n' % path, root)
                 passed, failed = passed + good, failed + (not good)
     print('%d passed, %d failed%s' % (passed, failed, ', %d skipped' % skipped if skipped else ''))
