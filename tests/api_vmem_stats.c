@@ -113,7 +113,7 @@ Test(api_vmem_stats, each_letter_leaves_its_part_out)
 Test(api_vmem_stats, the_numbers_follow_what_is_allocated)
 {
 	VMEM *vmp = pool_with_collector();
-	void *small[10], *large;
+	void *small[10], *large, *huge;
 
 	print(vmp, "g");
 	cr_expect_eq(number("Begin", "Allocated: "), 0);
@@ -124,11 +124,13 @@ Test(api_vmem_stats, the_numbers_follow_what_is_allocated)
 	for (int i = 0; i < 10; i++)
 		small[i] = vmem_malloc(vmp, 400);
 	large = vmem_malloc(vmp, MIB);
+	huge = vmem_malloc(vmp, 4 * MIB);
 	print(vmp, "g");
 	cr_expect_eq(number("arenas[0]", "small:   "), 10 * vmem_malloc_usable_size(vmp, small[0]));
 	cr_expect_eq(number("arenas[0]", "large:   "), vmem_malloc_usable_size(vmp, large));
-	cr_expect_eq(number("arenas[0]", "total:   "),
-	    10 * vmem_malloc_usable_size(vmp, small[0]) + vmem_malloc_usable_size(vmp, large));
+	cr_expect_eq(number("arenas[0]", "huge:    "), vmem_malloc_usable_size(vmp, huge));
+	cr_expect_eq(number("arenas[0]", "total:   "), 10 * vmem_malloc_usable_size(vmp, small[0]) +
+	    vmem_malloc_usable_size(vmp, large) + vmem_malloc_usable_size(vmp, huge));
 	cr_expect_eq(number("Begin", "Allocated: "), number("arenas[0]", "total:   "));
 	cr_expect_geq(number("Begin", "active: "), number("Begin", "Allocated: "));
 	cr_expect_eq(number("Begin", "Current active ceiling: ") % (4 * MIB), 0);
@@ -136,6 +138,7 @@ Test(api_vmem_stats, the_numbers_follow_what_is_allocated)
 	for (int i = 0; i < 10; i++)
 		vmem_free(vmp, small[i]);
 	vmem_free(vmp, large);
+	vmem_free(vmp, huge);
 	print(vmp, "g");
 	cr_expect_eq(number("Begin", "Allocated: "), 0);
 	vmem_delete(vmp);

@@ -1,8 +1,8 @@
 /* stats.c -- libvmem: vmem_stats_print
  *
  * Owns:   the text. Programs and scripts read the layout that jemalloc 3.6 gave it, so it keeps that: one "arena" that
- *         all threads share, size classes as "bins", and one row for all sizes above them. What has no counterpart
- *         here shows a constant.
+ *         all threads share, the classes that are slots of slabs as "bins", those that are extents as "large", what has
+ *         no class as "huge". What has no counterpart here shows a constant.
  * Rules:  one line is one call of the print function; what is counted in batches, as slots move between caches and
  *         slabs, is shown so: nmalloc and ndalloc of small sizes do not tell single calls.
  * Locks:  those of heap_stats_get.
@@ -87,7 +87,7 @@ print_bins(const struct heap_stats *stats)
 
 	PRINT("bins:     bin  size regs pgs    allocated      nmalloc      ndalloc    nrequests       nfills"
 	      "     nflushes      newruns       reruns      curruns\n");
-	for (unsigned sc = 1; sc <= SC_COUNT; sc++) {
+	for (unsigned sc = 1; sc <= SC_SLAB_COUNT; sc++) {
 		const struct heap_class_stats *c = &stats->classes[sc];
 
 		if (c->nslab_new == 0) {
@@ -105,36 +105,56 @@ print_bins(const struct heap_stats *stats)
 		    (unsigned long long)c->nslabs);
 	}
 	if (gap != 0)
-		print_gap(gap - 1, SC_COUNT - 1);
+		print_gap(gap - 1, SC_SLAB_COUNT - 1);
 }
 
-/* The sizes above the classes are counted together: one row, named by the least of them. */
 static void
 print_large(const struct heap_stats *stats)
 {
-	size_t least = SC_MAX_SIZE + HEAP_PAGE;
+	unsigned unused = 0; /* classes since the last row */
 
 	PRINT("large:   size pages      nmalloc      ndalloc    nrequests      curruns\n");
-	if (stats->nlarge_alloc == 0)
-		PRINT("[1]\n");
-	else
-		PRINT("%13zu %5zu %12llu %12llu %12llu %12llu\n", least, least / HEAP_PAGE,
-		    (unsigned long long)stats->nlarge_alloc, (unsigned long long)stats->nlarge_free,
-		    (unsigned long long)stats->nlarge_alloc, (unsigned long long)stats->large_now);
+	for (unsigned sc = SC_SLAB_COUNT + 1; sc <= SC_COUNT; sc++) {
+		const struct heap_class_stats *c = &stats->classes[sc];
+
+		if (c->nmalloc == 0 && c->nslabs == 0) {
+			unused++;
+			continue;
+		}
+		if (unused != 0)
+			PRINT("[%u]\n", unused);
+		unused = 0;
+		PRINT("%13u %5u %12llu %12llu %12llu %12llu\n", c->slot_size, (unsigned)(c->slot_size / HEAP_PAGE),
+		    (unsigned long long)c->nmalloc, (unsigned long long)c->nfree, (unsigned long long)c->nmalloc,
+		    (unsigned long long)c->nslabs);
+	}
+	if (unused != 0)
+		PRINT("[%u]\n", unused);
+}
+
+static struct counts
+sum_classes(const struct heap_stats *stats, unsigned first, unsigned last)
+{
+	struct counts sum = { 0, 0, 0 };
+
+	for (unsigned sc = first; sc <= last; sc++) {
+		sum.bytes += stats->classes[sc].used * stats->classes[sc].slot_size;
+		sum.nmalloc += stats->classes[sc].nmalloc;
+		sum.nfree += stats->classes[sc].nfree;
+	}
+	return sum;
 }
 
 static void
 print_arena(const struct heap_stats *stats, const struct parts *parts)
 {
-	struct counts small = { 0, 0, 0 }, large = { stats->large_bytes, stats->nlarge_alloc, stats->nlarge_free };
-	struct counts none = { 0, 0, 0 }, total;
-
-	for (unsigned sc = 1; sc <= SC_COUNT; sc++) {
-		small.bytes += stats->classes[sc].used * stats->classes[sc].slot_size;
-		small.nmalloc += stats->classes[sc].nmalloc;
-		small.nfree += stats->classes[sc].nfree;
-	}
-	total = (struct counts){ small.bytes + large.bytes, small.nmalloc + large.nmalloc, small.nfree + large.nfree };
+	struct counts small = sum_classes(stats, 1, SC_SLAB_COUNT), large = sum_classes(stats, SC_SLAB_COUNT + 1, SC_COUNT);
+	struct counts huge = { stats->large_bytes, stats->nlarge_alloc, stats->nlarge_free };
+	struct counts total = {
+		small.bytes + large.bytes + huge.bytes,
+		small.nmalloc + large.nmalloc + huge.nmalloc,
+		small.nfree + large.nfree + huge.nfree,
+	};
 
 	PRINT("assigned threads: %llu\n", (unsigned long long)stats->ncaches);
 	PRINT("dss allocation precedence: disabled\n");
@@ -145,7 +165,7 @@ print_arena(const struct heap_stats *stats, const struct parts *parts)
 	PRINT("            allocated      nmalloc      ndalloc    nrequests\n");
 	print_row("small:", &small);
 	print_row("large:", &large);
-	print_row("huge:", &none);
+	print_row("huge:", &huge);
 	print_row("total:", &total);
 	PRINT("active:  %12llu\n", (unsigned long long)stats->active);
 	PRINT("mapped:  %12llu\n", (unsigned long long)stats->committed);
