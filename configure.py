@@ -151,7 +151,9 @@ TESTS = {
         'api_vmem_create',
         'api_vmem_delete',
         'api_vmem_funcs',
+        'api_vmem_groups',
         'api_vmem_stats',
+        'mt_vmem_pools',
     ],
     'vmmalloc': [
     ],
