@@ -341,12 +341,15 @@ registry_postfork_parent(void)
 	registry_unlock();
 }
 
+/* A lock whose waiters are not here is released and then made anew. */
 void
 registry_postfork_child(void)
 {
+	registry_each(life_drop, NULL);
 	/* records without a pool too: a late registry_pin() of a thread that is not here may hold one */
 	for (struct block *block = blocks; block != NULL; block = block->next)
 		for (size_t i = 0; i < BLOCK_RECORDS; i++)
 			pthread_rwlock_init(&block->records[i].pool.life, NULL);
+	registry_unlock();
 	pthread_mutex_init(&lock, NULL);
 }

@@ -3,8 +3,9 @@
  * Owns:   the pools' records while they are made and unmade; the functions given to vmem_set_funcs.
  * Rules:  V1  a pool in the registry has a heap, and nothing of it lies inside the pool: deleting it neither reads nor
  *             writes the pool's memory, which another pool or the program may have overwritten.
- *         V2  a pool leaves the registry, its heap ends and all threads' cells are emptied while its `life` is held
- *             exclusively: no thread that ends meanwhile can be left with a cell of a heap that is gone.
+ *         V2  a pool's heap ends, all threads' cells are emptied and then it leaves the registry, all while its `life`
+ *             is held exclusively: no thread that ends or moves on meanwhile is left with a cell of a heap that is
+ *             gone.
  *         V3  the program's malloc and free functions are called with no lock held.
  * Locks:  registry_lock for the functions and around V2; see api/common/registry.h.
  * Media:  the heap's (alloc/heap.h), behind one page of ours that is never written.
@@ -65,8 +66,8 @@ static void
 take_out(struct vmem_pool *pool)
 {
 	pthread_rwlock_wrlock(&pool->live.life);
-	registry_remove(&pool->live);
 	heap_abandon(pool->live.heap);
+	registry_remove(&pool->live); /* last: who does not find the pool any more finds its cell empty */
 	pthread_rwlock_unlock(&pool->live.life);
 }
 
