@@ -150,9 +150,11 @@ TESTS = {
         'api_vmem_blocks',
         'api_vmem_create',
         'api_vmem_delete',
+        'api_vmem_full',
         'api_vmem_funcs',
         'api_vmem_groups',
         'api_vmem_stats',
+        'api_vmem_system',
         'mt_vmem_pools',
     ],
     'vmmalloc': [

@@ -28,7 +28,7 @@
 #include "api/common/log.h"
 #include "api/vmem/pool.h"
 
-/* Initial-exec, so that the fast way needs no call to find it; 8 entries of 40 bytes leave dlopen() enough of the
+/* Initial-exec, so that the fast way needs no call to find it; 8 entries of 48 bytes leave dlopen() enough of the
  * little room it has for that. */
 #define LG_ENTRIES 3
 #define ENTRIES (1 << LG_ENTRIES)
