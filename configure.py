@@ -142,6 +142,10 @@ TESTS = {
         'alloc_model',
         'alloc_purge',
         'alloc_size_class',
+        'flush_copy',
+        'flush_cpu',
+        'flush_record',
+        'flush_words',
         'misuse_heap',
         'mt_alloc_fork',
         'mt_alloc_heap',
@@ -165,6 +169,7 @@ TESTS = {
 
 # Linked into the internal tests that need them.
 TEST_SUPPORT = [
+    'tests/flush_engines.c',
     'tests/heap_model.c',
     'tests/heap_region.c',
     'tests/heap_threads.c',
