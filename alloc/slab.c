@@ -52,37 +52,42 @@ word_mask(const struct slab_media *slab, uint32_t w)
 }
 
 uint32_t
-slab_take(struct heap *heap, struct slab_media *slab, void **out, uint32_t n)
+slab_take(struct heap *heap, struct slab_media *slab, void **end, uint32_t n)
 {
 	_Atomic uint64_t *bits = slab_bits(heap, slab);
-	uint32_t nwords = slab_words(slab), got = 0, w = slab->hint < nwords ? slab->hint : 0;
+	uint32_t nwords = slab_words(slab), size = slab->slot_size, left = n;
+	uint32_t w = slab->hint < nwords ? slab->hint : 0;
 
 	for (uint32_t looked = 0; looked < nwords; looked++) {
 		uint64_t free = ~atomic_load_explicit(&bits[w], memory_order_relaxed) & word_mask(slab, w);
 		uint64_t take = 0;
 
-		if (free != 0) {
-			char *first = slab_slot_addr(heap, slab, w * 64);
+		while (free != 0 && left > 0) {
+			/* A run of free slots at a time: addresses come by adding. */
+			uint32_t first = (uint32_t)__builtin_ctzll(free);
+			uint64_t used = ~(free >> first);
+			uint32_t run = used == 0 ? 64 - first : (uint32_t)__builtin_ctzll(used);
 
-			while (free != 0 && got < n) {
-				uint32_t bit = (uint32_t)__builtin_ctzll(free);
-
-				out[got++] = first + (size_t)bit * slab->slot_size;
-				take |= free & -free;
-				free &= free - 1;
-			}
-			/* Only we set bits (S2), so those seen free are free still: no loop needed. */
+			if (run > left)
+				run = left;
+			uint64_t mask = (run == 64 ? UINT64_MAX : (UINT64_C(1) << run) - 1) << first;
+			char *slot = slab_slot_addr(heap, slab, w * 64 + first);
+			for (uint32_t i = 0; i < run; i++, slot += size)
+				*--end = slot;
+			left -= run;
+			take |= mask;
+			free &= ~mask;
+		}
+		/* Only we set bits (S2), so those seen free are free still: no loop needed. */
+		if (take != 0)
 			atomic_fetch_or_explicit(&bits[w], take, memory_order_acquire);
-		}
-		if (got == n) {
-			slab->hint = w;
-			return got;
-		}
+		if (left == 0)
+			break;
 		if (++w == nwords)
 			w = 0;
 	}
 	slab->hint = w;
-	return got;
+	return n - left;
 }
 
 bool

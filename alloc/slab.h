@@ -87,9 +87,9 @@ struct slab_media *slab_birth(struct heap *heap, uint32_t page, uint32_t pages, 
 /* Its extent is about to go back. Bin lock; the slab is empty and in no list. */
 void slab_retire(struct slab_media *slab);
 
-/* Takes up to n free slots, in rising order as far as they lie behind the last ones. Returns how many. The claim's
- * holder only. */
-uint32_t slab_take(struct heap *heap, struct slab_media *slab, void **out, uint32_t n);
+/* Takes up to n free slots, in rising order as far as they lie behind the last ones: the first to end[-1], the next to
+ * end[-2], as a magazine wants them. Returns how many. The claim's holder only. */
+uint32_t slab_take(struct heap *heap, struct slab_media *slab, void **end, uint32_t n);
 
 /* Gives back the slots of bitmap word `word` named by `mask`. True: the word holds no used slot any more. */
 bool slab_release(struct heap *heap, struct slab_media *slab, uint32_t word, uint64_t mask);

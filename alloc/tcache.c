@@ -105,23 +105,49 @@ slab_at(const struct heap *heap, const void *p, unsigned sc, uint32_t *slot)
 static void
 release_slots(struct heap *heap, unsigned sc, void **slots, uint32_t n)
 {
-	for (uint32_t i = 0; i < n;) {
-		uint32_t slot, next;
-		struct slab_media *slab = slab_at(heap, slots[i], sc, &slot);
-		uint64_t before = atomic_load_explicit(&slab->state, memory_order_relaxed);
-		uint64_t mask = UINT64_C(1) << (slot % 64);
+	uint32_t i = 0;
 
-		/* Neighbours that share a bitmap word go in one atomic operation. */
-		for (i++; i < n; i++) {
-			if (slab_at(heap, slots[i], sc, &next) != slab || next / 64 != slot / 64)
+	while (i < n) {
+		uint32_t slot;
+		struct slab_media *slab = slab_at(heap, slots[i], sc, &slot);
+		uintptr_t base = (uintptr_t)heap_page_addr(heap, slab->page);
+		uint32_t size = slab->slot_size, recip = slab->recip;
+		uintptr_t bytes = (uintptr_t)slab->nslots * size;
+		uint64_t before = atomic_load_explicit(&slab->state, memory_order_relaxed);
+
+		/* As long as slots are of this slab its record need not be looked up again, and neighbours that share a
+		 * bitmap word go in one atomic operation. The last release of the batch may end the slab's life (S3). */
+		for (;;) {
+			uint32_t word = slot / 64;
+			uint64_t mask = UINT64_C(1) << (slot % 64);
+			bool same_slab = false;
+
+			while (++i < n) {
+				uintptr_t offset = (uintptr_t)slots[i] - base;
+
+				same_slab = offset < bytes;
+				if (!same_slab)
+					break;
+				slot = (uint32_t)((uint64_t)offset * recip >> 32);
+				if ((uintptr_t)slot * size != offset)
+					bad_free(heap, slots[i]);
+				if (slot / 64 != word)
+					break;
+				uint64_t bit = UINT64_C(1) << (slot % 64);
+				if ((mask & bit) != 0)
+					os_fatal(heap->name, "double free of", slots[i]);
+				mask |= bit;
+			}
+			bool drained = slab_release(heap, slab, word, mask);
+			/* While more of its slots are in our hands the slab stays: one look at the end is enough, unless
+			 * a word drained, which the last one may not. */
+			if (i == n || !same_slab) {
+				bin_freed(heap, slab, before, drained);
 				break;
-			uint64_t bit = UINT64_C(1) << (next % 64);
-			if ((mask & bit) != 0)
-				os_fatal(heap->name, "double free of", slots[i]);
-			mask |= bit;
+			}
+			if (drained)
+				bin_freed(heap, slab, before, true);
 		}
-		bool drained = slab_release(heap, slab, slot / 64, mask);
-		bin_freed(heap, slab, before, drained);
 	}
 }
 
@@ -222,8 +248,9 @@ grow(struct tcache *tc, unsigned sc)
 
 /* --- taking -------------------------------------------------------------------------------------------------- */
 
+/* Fills end[-1], end[-2], ... with up to n slots, rising. */
 static uint32_t
-take_from_slabs(struct tcache *tc, unsigned sc, void **out, uint32_t n, bool make)
+take_from_slabs(struct tcache *tc, unsigned sc, void **end, uint32_t n, bool make)
 {
 	struct magazine *mag = &tc->mags[sc];
 	struct heap *heap = tc->heap;
@@ -239,7 +266,7 @@ take_from_slabs(struct tcache *tc, unsigned sc, void **out, uint32_t n, bool mak
 			mag->claim = slab_number(heap, slab) + 1;
 		}
 		struct slab_media *slab = &heap->slabs[mag->claim - 1];
-		uint32_t more = slab_take(heap, slab, out + got, n - got);
+		uint32_t more = slab_take(heap, slab, end - got, n - got);
 		got += more;
 		if (more == 0) {
 			mag->claim = 0;
@@ -264,7 +291,7 @@ static void *
 alloc(struct tcache *tc, unsigned sc, bool make)
 {
 	struct magazine *mag = &tc->mags[sc];
-	void *batch[MAX_BATCH], *p = *tc->top[sc];
+	void **slots = mag->slots, *p = *tc->top[sc];
 
 	if (p != NULL) { /* the fast path met the dummy */
 		tc->top[sc]--;
@@ -278,15 +305,19 @@ alloc(struct tcache *tc, unsigned sc, bool make)
 		mag->nmalloc += p != NULL;
 		return p;
 	}
-	uint32_t n = mag->cap / 2u + 1u, got;
-	got = take_from_slabs(tc, sc, batch, n < MAX_BATCH ? n : MAX_BATCH, make);
-	mag->nmalloc += got;
+	/* Straight into the empty magazine, lowest on top: that one goes out. One slot fits even where cap is 0. */
+	uint32_t n = mag->cap / 2u + 1u;
+	if (n > MAX_BATCH)
+		n = MAX_BATCH;
+	uint32_t got = take_from_slabs(tc, sc, slots + 1 + n, n, make);
 	if (got == 0)
 		return NULL;
-	/* The lowest goes out first: push the rest from the top down. */
-	for (uint32_t i = got - 1; i > 0; i--)
-		*++tc->top[sc] = batch[i];
-	return batch[0];
+	if (got < n)
+		memmove(slots + 1, slots + 1 + n - got, got * sizeof(void *));
+	mag->nmalloc += got;
+	if (mag->cap != 0)
+		tc->top[sc] = slots + got - 1;
+	return slots[got];
 }
 
 void *
