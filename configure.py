@@ -139,6 +139,8 @@ TOOLS = {
 TESTS = {
     'internal': [
         'alloc_capacity',
+        'alloc_check',
+        'alloc_heap',
         'alloc_model',
         'alloc_purge',
         'alloc_size_class',
@@ -146,6 +148,7 @@ TESTS = {
         'flush_cpu',
         'flush_record',
         'flush_words',
+        'media_layout',
         'misuse_heap',
         'mt_alloc_fork',
         'mt_alloc_heap',
@@ -164,6 +167,7 @@ TESTS = {
     'vmmalloc': [
     ],
     'preload': [
+        'api_vmem_load',
     ],
 }
 
@@ -180,7 +184,11 @@ TEST_SUPPORT = [
 TEST_PROGRAMS = {
     '': [
     ],
+    'vmem': [
+        'vmem_calls',
+    ],
     'vmem.a': [
+        'vmem_calls_static',
     ],
     'vmmalloc': [
     ],
