@@ -24,13 +24,17 @@ page_map_set_slab(struct heap *heap, uint32_t page, uint32_t pages, unsigned sc,
 	memset(heap->page_class + page, (int)sc, pages);
 }
 
-/* `sc`: a run class or SC_LARGE. */
+/* `sc`: a run class or SC_LARGE. The order of the stores is what a process killed between them leaves behind: a first
+ * page whose extent is whole, at its old or its new length; or a new extent that nobody holds yet and that has no
+ * first page. */
 static inline void
 page_map_set_extent(struct heap *heap, uint32_t page, uint32_t pages, unsigned sc)
 {
-	heap->page_map[page] = pages;
-	heap->page_class[page] = (uint8_t)sc;
 	memset(heap->page_class + page + 1, SC_BODY, pages - 1);
+	atomic_signal_fence(memory_order_seq_cst);
+	heap->page_map[page] = pages;
+	atomic_signal_fence(memory_order_seq_cst);
+	heap->page_class[page] = (uint8_t)sc;
 }
 
 static inline void
