@@ -133,6 +133,7 @@ TOOLS = {
 # Criterion tests, tests/<name>.c, by what they link:
 #   internal  the objects of alloc/, flush/ and api/common (and what TEST_SUPPORT lists)
 #   <library> the shared library of that name in the build folder, as a user links it
+#   <library>.own  the objects of that library, to look inside, and what `internal` has
 #   preload   nothing of ours: they start programs with a library preloaded; the sanitizers' own malloc forbids that,
 #             so these are listed as skipped under them
 # Names that begin with mt_ are what runs under ThreadSanitizer.
@@ -144,6 +145,8 @@ TESTS = {
         'alloc_model',
         'alloc_purge',
         'alloc_size_class',
+        'api_common_error',
+        'api_common_format',
         'flush_copy',
         'flush_cpu',
         'flush_record',
@@ -152,6 +155,7 @@ TESTS = {
         'misuse_heap',
         'mt_alloc_fork',
         'mt_alloc_heap',
+        'mt_api_registry',
     ],
     'vmem': [
         'api_vmem_blocks',
@@ -167,6 +171,12 @@ TESTS = {
     'vmmalloc': [
     ],
     'preload': [
+        'api_vmmalloc_calls',
+        'api_vmmalloc_fork',
+        'api_vmmalloc_init',
+        'api_vmmalloc_link',
+        'api_vmmalloc_pmheap',
+        'api_vmmalloc_threads',
         'api_vmem_load',
     ],
 }
@@ -183,6 +193,10 @@ TEST_SUPPORT = [
 # link: '' nothing, 'x' libx.so, 'x.a' libx.a.
 TEST_PROGRAMS = {
     '': [
+        'vmmalloc_calls',
+        'vmmalloc_fork',
+        'vmmalloc_plugins',
+        'vmmalloc_threads',
     ],
     'vmem': [
         'vmem_calls',
@@ -191,6 +205,7 @@ TEST_PROGRAMS = {
         'vmem_calls_static',
     ],
     'vmmalloc': [
+        'vmmalloc_linked',
     ],
     'vmmalloc.a': [
     ],
@@ -595,8 +610,11 @@ class Configuration:
                                   'a program whose sanitizer replaces malloc')
                     continue
                 objects = self.objects(['tests/%s.c' % name], 'tests', 'tests')
-                inputs, libs = self.link_of('' if what in ('internal', 'preload') else what)
-                if what == 'internal':
+                own = what.endswith('.own')
+                inputs, libs = self.link_of('' if own or what in ('internal', 'preload') else what)
+                if own:
+                    inputs = self.own[what[:-4]] + self.support + self.internal
+                elif what == 'internal':
                     inputs = self.support + self.internal
                 out = self.ninja.build('%stests/%s' % (self.b, name), 'link', objects + inputs,
                                        libs='%s %s -lm' % (libs, self.criterion_libs))
