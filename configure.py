@@ -238,6 +238,9 @@ FUZZ = [
 SCRIPTS = {
     'demo': (['all'], '{python} {root}/tests/demo.py {build}'),
     'check-programs': (['all'], '{python} {root}/tests/programs.py {build}'),
+    'bench': (['all'], '{python} {root}/tests/bench/bench.py --cc={cc} {build}'),
+    'bench-quick': (['all'], '{python} {root}/tests/bench/bench.py --quick --cc={cc} {build}'),
+    'bench-instructions': (['all'], '{python} {root}/tests/bench/bench.py --instructions --cc={cc} {build}'),
     'docs-lint': (['all'], '{python} {root}/tests/run_tests.py --only=check_man,check_docs {build}/tests.json'),
     'fuzz': (['configuration-fuzz'], '{python} {root}/tests/run_fuzz.py {home}/fuzz {root}/fuzz/corpus {fuzz}'),
     'tidy': ([], '{python} {root}/configure.py --install-deps=tidy && cd {root} && clang-tidy --quiet {libsources} -- '
@@ -374,7 +377,7 @@ def check_tables(strict):
 
 
 # Compiled by the scripts that use them, not by the build.
-SCRIPT_SOURCES = set()
+SCRIPT_SOURCES = {'tests/bench/launch.c', 'tests/bench/workloads.c'}
 
 
 # ---- options --------------------------------------------------------------------------------------------------------
