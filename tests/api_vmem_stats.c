@@ -60,8 +60,8 @@ Test(api_vmem_stats, the_lines_come_in_their_order)
 		"\n", "arenas[0]:\n", "assigned threads: ", "dss allocation precedence: ", "dirty pages: ",
 		"            allocated      nmalloc      ndalloc    nrequests\n", "small:   ", "large:   ", "huge:    ",
 		"total:   ", "active:  ", "mapped:  ",
-		"bins:     bin  size regs pgs    allocated      nmalloc      ndalloc    nrequests       nfills"
-		"     nflushes      newruns       reruns      curruns\n",
+		("bins:     bin  size regs pgs    allocated      nmalloc      ndalloc    nrequests       nfills"
+		 "     nflushes      newruns       reruns      curruns\n"),
 	};
 	VMEM *vmp = pool_with_collector();
 	const char *p = text;
