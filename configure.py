@@ -166,7 +166,13 @@ TESTS = {
         'api_vmem_groups',
         'api_vmem_stats',
         'api_vmem_system',
+        'fork_vmem_pools',
         'mt_vmem_pools',
+    ],
+    'pmem': [
+        'api_pmem_env',
+        'api_pmem_map',
+        'nth_pmem_map',
     ],
     'vmmalloc': [
     ],
@@ -193,10 +199,14 @@ TEST_SUPPORT = [
 # link: '' nothing, 'x' libx.so, 'x.a' libx.a.
 TEST_PROGRAMS = {
     '': [
+        'pmemobj_tree',
         'vmmalloc_calls',
         'vmmalloc_fork',
         'vmmalloc_plugins',
         'vmmalloc_threads',
+    ],
+    'pmem': [
+        'pmem_calls',
     ],
     'vmem': [
         'vmem_calls',
