@@ -513,6 +513,7 @@ class Configuration:
             'CC': self.cc,
             'AR': settings.get('AR', tool + 'ar'),
             'OBJCOPY': settings.get('OBJCOPY', tool + 'objcopy'),
+            'COVERAGE': ' --coverage' if options.coverage else '',
             'RUNNER': options.runner or '',
             'WERROR': ' -Werror' if options.werror else '',
             'INSTRUMENT': ' '.join(instrument),
