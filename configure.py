@@ -65,6 +65,7 @@ FLUSH_FOR = {
 }
 
 COMMON = [
+    'api/common/cells.c',
     'api/common/error.c',
     'api/common/file.c',
     'api/common/format.c',
@@ -72,6 +73,7 @@ COMMON = [
     'api/common/os.c',
     'api/common/parse.c',
     'api/common/registry.c',
+    'api/common/stats_text.c',
 ]
 
 # What is installed. `map`: the names that the shared library exports. `parts`: what of the above it takes in. `flags`: for
@@ -120,6 +122,21 @@ LIBRARIES = {
             'api/pmem/pmem.c',
             'api/pmem/range.c',
             'api/pmem/uw.c',
+        ],
+    },
+    'pmemcto': {
+        'description': 'persistent heaps in files, from close to open',
+        'version': '1.0',
+        'header': 'api/include/libpmemcto.h',
+        'map': 'api/pmemcto.map',
+        'parts': ['alloc', 'common'],
+        'sources': [
+            'api/pmemcto/blocks.c',
+            'api/pmemcto/file.c',
+            'api/pmemcto/media.c',
+            'api/pmemcto/os.c',
+            'api/pmemcto/place.c',
+            'api/pmemcto/pmemcto.c',
         ],
     },
 }

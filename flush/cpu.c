@@ -35,6 +35,12 @@ cpu_getenv(const char *name)
 	return secure_getenv(name);
 }
 
+bool
+cpu_has_environment(void)
+{
+	return environ != NULL;
+}
+
 static bool
 is(const char *value, const char *wanted)
 {

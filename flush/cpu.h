@@ -29,6 +29,7 @@ struct cpu_wishes {
 /* get: secure_getenv, or a test's. */
 void cpu_read_wishes(struct cpu_wishes *wishes, char *(*get)(const char *name));
 char *cpu_getenv(const char *name); /* NULL in programs that run with another's rights */
+bool cpu_has_environment(void);     /* false: none, or libc is not ready yet: before its own constructor */
 
 #if defined(__x86_64__)
 struct cpu_x86 {

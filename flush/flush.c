@@ -5,7 +5,8 @@
  *             at the chosen one, for good.
  *         F2  one thread chooses; calls that come meanwhile use the baseline, so nothing ever waits, and a signal
  *             handler may call in at any point.
- *         F3  errno is the same before and after.
+ *         F3  the choice is final, so it waits for the environment: calls before libc's constructor get the baseline.
+ *         F4  errno is the same before and after.
  * Locks:  none; the state word and the published pointer are atomic.
  * Media:  none.
  * Fails:  never.
@@ -106,60 +107,65 @@ static const struct flush_ops baseline = {
 
 /* --- until the choice is made ------------------------------------------------------------------------------------ */
 
-#define FIRST flush_init()
+/* Before libc knows the environment nothing is chosen yet. */
+static const struct flush_ops *
+first(void)
+{
+	return cpu_has_environment() ? flush_init() : &baseline;
+}
 
 static void
 first_flush(const void *addr, size_t len)
 {
-	FIRST->flush(addr, len);
+	first()->flush(addr, len);
 }
 
 static void
 first_deep_flush(const void *addr, size_t len)
 {
-	FIRST->deep_flush(addr, len);
+	first()->deep_flush(addr, len);
 }
 
 static void
 first_drain(void)
 {
-	FIRST->drain();
+	first()->drain();
 }
 
 static void *
 first_copy_persist(void *dest, const void *src, size_t len)
 {
-	return FIRST->copy_persist(dest, src, len);
+	return first()->copy_persist(dest, src, len);
 }
 
 static void *
 first_copy_nodrain(void *dest, const void *src, size_t len)
 {
-	return FIRST->copy_nodrain(dest, src, len);
+	return first()->copy_nodrain(dest, src, len);
 }
 
 static void *
 first_copy(void *dest, const void *src, size_t len, unsigned flags)
 {
-	return FIRST->copy(dest, src, len, flags);
+	return first()->copy(dest, src, len, flags);
 }
 
 static void *
 first_set_persist(void *dest, int c, size_t len)
 {
-	return FIRST->set_persist(dest, c, len);
+	return first()->set_persist(dest, c, len);
 }
 
 static void *
 first_set_nodrain(void *dest, int c, size_t len)
 {
-	return FIRST->set_nodrain(dest, c, len);
+	return first()->set_nodrain(dest, c, len);
 }
 
 static void *
 first_set(void *dest, int c, size_t len, unsigned flags)
 {
-	return FIRST->set(dest, c, len, flags);
+	return first()->set(dest, c, len, flags);
 }
 
 static const struct flush_ops first_call = {
@@ -178,6 +184,12 @@ static const struct flush_ops first_call = {
 };
 
 _Atomic(const struct flush_ops *) flush_current = &first_call;
+
+bool
+flush_chosen(void)
+{
+	return flush_ops() != &first_call;
+}
 
 const struct flush_ops *
 flush_init(void)

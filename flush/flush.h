@@ -50,6 +50,8 @@ extern _Atomic(const struct flush_ops *) flush_current;
  * handler on top of one that does) gets the engine that works on every CPU of this architecture. */
 const struct flush_ops *flush_init(void);
 
+bool flush_chosen(void);
+
 static inline const struct flush_ops *
 flush_ops(void)
 {

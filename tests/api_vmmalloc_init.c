@@ -193,7 +193,7 @@ Test(api_vmmalloc_init, debug_log_shows_each_call_once)
 	assert_status(o, 0);
 	cr_assert_eq(count_of(text, "malloc] size 4321\n"), 1, "%s", text);
 	cr_assert_eq(count_of(text, "size 4321"), 1);
-	assert_in(text, "<libvmmalloc>: <1> [log.c:");
+	assert_in(text, "<libvmmalloc>: <1> [out.c:");
 	assert_in(text, " out_init] pid ");
 	assert_in(text, " out_init] libvmmalloc version 1.1\n");
 	assert_in(text, "<libvmmalloc>: <2> [init.c:");

@@ -79,10 +79,10 @@ log_init(const struct log_library *lib)
 		open_file(lib, file);
 
 	sys_program_path(path, sizeof(path));
-	/* programs look for these lines under this function's name */
-	log_line(1, __FILE__, __LINE__, "out_init", "pid %d: program: %s", sys_pid(), path);
-	log_line(1, __FILE__, __LINE__, "out_init", "%s version %d.%d", lib->name, lib->major, lib->minor);
-	log_line(1, __FILE__, __LINE__, "out_init", "src version: pmheap %d.%d", lib->major, lib->minor);
+	/* programs look for these lines under this file's and this function's name */
+	log_line(1, "out.c", __LINE__, "out_init", "pid %d: program: %s", sys_pid(), path);
+	log_line(1, "out.c", __LINE__, "out_init", "%s version %d.%d", lib->name, lib->major, lib->minor);
+	log_line(1, "out.c", __LINE__, "out_init", "src version: pmheap %d.%d", lib->major, lib->minor);
 	errno = error;
 }
 

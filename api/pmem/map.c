@@ -48,7 +48,7 @@ detect(const void *addr, size_t len)
 
 	LOG(10, "addr %p len %zu: %d", addr, len, covered);
 	/* without a way to write back cache lines the fast way is none */
-	return covered && flush_init()->can_persist;
+	return covered && flush_chosen() && flush_ops()->can_persist;
 }
 
 int
@@ -64,7 +64,9 @@ pmem_is_pmem(const void *addr, size_t len)
 		int value = text != NULL ? atoi(text) : 2;
 
 		value = value == 0 || value == 1 ? value : 2;
-		if (atomic_compare_exchange_strong_explicit(&forced, &force, value, memory_order_relaxed, memory_order_relaxed))
+		if (!flush_chosen() && !cpu_has_environment())
+			force = value; /* libc is not ready: the question will be asked again */
+		else if (atomic_compare_exchange_strong_explicit(&forced, &force, value, memory_order_relaxed, memory_order_relaxed))
 			force = value;
 	}
 	if (len == 0)
