@@ -128,3 +128,88 @@ Test(fork_vmem_pools, any_thread_may_fork)
 	for (int i = 0; i < POOLS; i++)
 		vmem_delete(pools[i].vmp);
 }
+
+/* A child that only ends, or calls exec, must leave shared pools as they are, whatever threads the parent has. */
+static struct {
+	VMEM *vmp;
+	pthread_barrier_t barrier;
+	void *blocks[100];
+} cached;
+
+static void *
+hold_a_cache(void *arg)
+{
+	for (int i = 0; i < 100; i++)
+		cached.blocks[i] = vmem_malloc(cached.vmp, 100);
+	for (int i = 0; i < 50; i++)
+		vmem_free(cached.vmp, cached.blocks[i]);
+	pthread_barrier_wait(&cached.barrier);
+	pthread_barrier_wait(&cached.barrier); /* the fork is between */
+	for (int i = 0; i < 50; i++) {
+		cached.blocks[i] = vmem_malloc(cached.vmp, 100);
+		failures += cached.blocks[i] == NULL;
+	}
+	return arg;
+}
+
+static void
+fork_beside_a_cache(VMEM *vmp)
+{
+	void *mine[1000];
+	pthread_t id;
+	pid_t child;
+	int status;
+
+	cr_assert_not_null(vmp);
+	cached.vmp = vmp;
+	pthread_barrier_init(&cached.barrier, NULL, 2);
+	pthread_create(&id, NULL, hold_a_cache, NULL);
+	pthread_barrier_wait(&cached.barrier);
+	child = fork();
+	if (child == 0)
+		_exit(0);
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_expect_eq(vmem_check(vmp), 1, "%s", vmem_errormsg());
+	for (int i = 0; i < 1000; i++)
+		mine[i] = vmem_malloc(vmp, 100);
+	pthread_barrier_wait(&cached.barrier);
+	pthread_join(id, NULL);
+	for (int i = 0; i < 1000; i++)
+		for (int k = 0; k < 100; k++)
+			cr_assert_neq(mine[i], cached.blocks[k], "one block twice");
+	cr_expect_eq(vmem_check(vmp), 1, "%s", vmem_errormsg());
+	vmem_delete(vmp);
+}
+
+Test(fork_vmem_pools, a_file_pool_is_left_alone)
+{
+	fork_beside_a_cache(file_pool(VMEM_MIN_POOL).vmp);
+}
+
+Test(fork_vmem_pools, a_shared_region_is_left_alone)
+{
+	void *p = mmap(NULL, VMEM_MIN_POOL, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	fork_beside_a_cache(vmem_create_in_region(p, VMEM_MIN_POOL));
+}
+
+/* As daemon(3) does: the parent goes, the child works on. */
+Test(fork_vmem_pools, the_child_of_one_thread_goes_on_with_a_file_pool)
+{
+	struct test_pool pool = file_pool(VMEM_MIN_POOL);
+	char *p = vmem_strdup(pool.vmp, "text");
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		void *q = vmem_malloc(pool.vmp, 100000);
+
+		if (strcmp(p, "text") != 0 || q == NULL)
+			_exit(1);
+		vmem_free(pool.vmp, p);
+		vmem_free(pool.vmp, q);
+		_exit(vmem_check(pool.vmp) == 1 ? 0 : 2);
+	}
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_expect_eq(status, 0);
+}

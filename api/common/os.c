@@ -127,70 +127,115 @@ sys_reserve_at(void *at, size_t size)
 	return p;
 }
 
-/* /proc/self/maps, read in pieces: only the two addresses at the start of each line are wanted. */
+/* /proc/self/maps, read in pieces: only the two addresses and the permissions at the start of each line are wanted. */
 struct maps_reader {
-	enum { LOW, HIGH, REST } part;
+	enum { LOW, HIGH, PERMS, REST } part;
 	uintptr_t low, high;
+	char perms[4]; /* "rwxp", the last an 's' where it is shared */
+	unsigned nperms;
 };
 
-/* True when a line's two addresses are complete. */
+/* True when a line's wanted parts are complete. */
 static bool
 maps_feed(struct maps_reader *r, char c)
 {
-	uintptr_t digit = 0;
+	uintptr_t digit = c <= '9' ? (uintptr_t)(c - '0') : (uintptr_t)(c - 'a') + 10;
 
 	if (c == '\n') {
-		*r = (struct maps_reader){ LOW, 0, 0 };
+		*r = (struct maps_reader){ .part = LOW };
 		return false;
 	}
-	if (r->part == REST)
+	switch (r->part) {
+	case LOW:
+		if (c == '-')
+			r->part = HIGH;
+		else
+			r->low = r->low << 4 | digit;
 		return false;
-	if (r->part == LOW && c == '-') {
-		r->part = HIGH;
+	case HIGH:
+		if (c == ' ')
+			r->part = PERMS;
+		else
+			r->high = r->high << 4 | digit;
 		return false;
-	}
-	if (c >= '0' && c <= '9') {
-		digit = (uintptr_t)(c - '0');
-	} else if (c >= 'a' && c <= 'f') {
-		digit = (uintptr_t)(c - 'a') + 10;
-	} else {
-		bool complete = r->part == HIGH;
-
+	case PERMS:
+		r->perms[r->nperms++] = c;
+		if (r->nperms < sizeof(r->perms))
+			return false;
 		r->part = REST;
-		return complete;
+		return true;
+	default:
+		return false;
 	}
-	if (r->part == LOW)
-		r->low = r->low << 4 | digit;
-	else
-		r->high = r->high << 4 | digit;
-	return false;
+}
+
+/* Calls fn for each mapping, in ascending order (proc(5)), until it returns true. False: there is no /proc. */
+static bool
+maps_each(bool (*fn)(void *ctx, const struct maps_reader *line), void *ctx)
+{
+	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	struct maps_reader reader = { .part = LOW };
+	bool enough = false;
+	char buf[1024];
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	while (!enough && (n = read(fd, buf, sizeof(buf))) > 0)
+		for (ssize_t i = 0; i < n && !enough; i++)
+			enough = maps_feed(&reader, buf[i]) && fn(ctx, &reader);
+	close(fd);
+	return true;
+}
+
+struct gap_search {
+	uintptr_t from, gap;
+	size_t size, align;
+};
+
+static bool
+gap_look(void *ctx, const struct maps_reader *line)
+{
+	struct gap_search *search = ctx;
+
+	if (line->low > search->gap && line->low - search->gap >= search->size)
+		return true;
+	if (line->high > search->gap)
+		search->gap = (line->high + search->align - 1) & ~(uintptr_t)(search->align - 1);
+	return search->gap < search->from; /* past the end of all addresses */
 }
 
 uintptr_t
 sys_find_gap(uintptr_t from, size_t size, size_t align)
 {
-	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	struct maps_reader reader = { LOW, 0, 0 };
-	uintptr_t gap = (from + align - 1) & ~(uintptr_t)(align - 1);
-	bool found = false;
-	char buf[1024];
-	ssize_t n;
+	struct gap_search search = { from, (from + align - 1) & ~(uintptr_t)(align - 1), size, align };
 
-	if (fd < 0)
+	if (!maps_each(gap_look, &search) || search.gap < from || search.gap > UINTPTR_MAX - size)
 		return 0;
-	/* lines come in ascending order (proc(5)); behind the last one all is free */
-	while (!found && gap >= from && (n = read(fd, buf, sizeof(buf))) > 0) {
-		for (ssize_t i = 0; i < n && !found; i++) {
-			if (!maps_feed(&reader, buf[i]))
-				continue;
-			if (reader.low > gap && reader.low - gap >= size)
-				found = true;
-			else if (reader.high > gap)
-				gap = (reader.high + align - 1) & ~(uintptr_t)(align - 1);
-		}
-	}
-	close(fd);
-	return gap < from || gap > UINTPTR_MAX - size ? 0 : gap;
+	return search.gap;
+}
+
+struct shared_search {
+	uintptr_t p;
+	bool shared;
+};
+
+static bool
+shared_look(void *ctx, const struct maps_reader *line)
+{
+	struct shared_search *search = ctx;
+
+	if (line->low <= search->p && search->p < line->high)
+		search->shared = line->perms[3] == 's';
+	return line->high > search->p;
+}
+
+bool
+sys_is_shared(const void *p)
+{
+	struct shared_search search = { (uintptr_t)p, false };
+
+	return maps_each(shared_look, &search) && search.shared;
 }
 
 int

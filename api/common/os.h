@@ -30,6 +30,8 @@ void *sys_reserve(size_t size, size_t align); /* NULL and errno */
 void *sys_reserve_at(void *at, size_t size);
 /* The first address >= from, a multiple of align, with `size` bytes free behind it; 0: none, or no /proc. */
 uintptr_t sys_find_gap(uintptr_t from, size_t size, size_t align);
+/* The address lies in memory that a fork's child will share; false also where /proc does not tell. */
+bool sys_is_shared(const void *p);
 int sys_map_file_over(void *at, size_t size, int fd); /* MAP_SHARED, read and write, in place of what is there */
 int sys_protect(void *p, size_t size, bool accessible);
 /* Allocates and maps pages for writing (Linux 5.14). EINVAL: the kernel cannot. */

@@ -97,18 +97,24 @@ thread_register(void)
 	return registered && !ended;
 }
 
+/* At a fork pools in private memory become two, each with its own threads: the child's takes back what the caches of
+ * the parent's other threads held. Pools in shared memory stay one, the parent's: nothing may be taken back there, not
+ * even for a child that only calls exec, so they are left alone; in the child of a process with threads their locks
+ * may be held for ever. */
 static void
 prefork_one(void *ctx, struct live_pool *pool)
 {
 	(void)ctx;
-	heap_prefork(pool->heap);
+	if (!((struct vmem_pool *)pool)->shared)
+		heap_prefork(pool->heap);
 }
 
 static void
 parent_one(void *ctx, struct live_pool *pool)
 {
 	(void)ctx;
-	heap_postfork_parent(pool->heap);
+	if (!((struct vmem_pool *)pool)->shared)
+		heap_postfork_parent(pool->heap);
 }
 
 static void
@@ -118,7 +124,8 @@ child_one(void *ctx, struct live_pool *pool)
 	struct tcache_cell none = TCACHE_CELL_INIT;
 
 	(void)ctx;
-	heap_postfork_child(pool->heap, entry_of(vmp)->handle == vmp ? &entry_of(vmp)->cell : &none);
+	if (!((struct vmem_pool *)pool)->shared)
+		heap_postfork_child(pool->heap, entry_of(vmp)->handle == vmp ? &entry_of(vmp)->cell : &none);
 }
 
 static void

@@ -22,6 +22,7 @@ struct vmem_pool {
 	struct live_pool live;
 	/* constant while the pool lives */
 	struct pool_file file; /* base NULL: the region is the caller's */
+	bool shared; /* the pool's memory is a fork's child's too */
 	void *(*malloc_func)(size_t size); /* as vmem_set_funcs() left them when the pool was made; NULL: none */
 	void (*free_func)(void *p);
 	/* any thread, set once. What the program's malloc function gave for the pool; NULL: not asked yet */

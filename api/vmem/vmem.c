@@ -168,6 +168,7 @@ vmem_create(const char *dir, size_t size)
 	if ((device ? pool_file_open_device(dir, size, &pool->file) : pool_file_create(dir, size, &pool->file)) != 0)
 		goto fail_record;
 	pool_file_close_fd(&pool->file);
+	pool->shared = true;
 	vmp = make(pool, pool->file.base, pool->file.size, pool->file.backing, pool->file.zeroed);
 	if (vmp == NULL)
 		goto fail_file;
@@ -211,6 +212,7 @@ vmem_create_in_region(void *addr, size_t size)
 	pool = new_record();
 	if (pool == NULL)
 		return NULL;
+	pool->shared = sys_is_shared(addr);
 	vmp = make(pool, addr, size, HEAP_BACKING_GIVEN, false);
 	if (vmp == NULL) {
 		error = errno;
