@@ -163,19 +163,30 @@ make_ready(struct heap *heap, uint32_t upto)
 	return 0;
 }
 
-/* Makes ready what a run of n more pages needs, and an eighth more of what there is, so that growth is seldom. False:
- * nothing more to be had. Extent lock. */
+/* First page from `page` on whose address is a multiple of `align` bytes. */
+static uint64_t
+align_page(const struct heap *heap, uint64_t page, uint64_t align)
+{
+	uint64_t origin = (uint64_t)(uintptr_t)heap->pages >> HEAP_LG_PAGE, step = align >> HEAP_LG_PAGE;
+
+	return step <= 1 ? page : ((origin + page + step - 1) & ~(step - 1)) - origin;
+}
+
+/* Makes tables ready so that the run at the ready end holds n pages (at a multiple of `align`), and an eighth more of
+ * what there is, so that growth is seldom. False: it would not fit even then, or no room for the tables; nothing has
+ * changed. Extent lock. */
 static bool
-grow(struct heap *heap, uint64_t n)
+grow(struct heap *heap, uint32_t n, uint64_t align)
 {
 	uint32_t ready = heap->media->ready_chunks;
-	uint64_t need = ready + (n + HEAP_CHUNK_PAGES - 1) / HEAP_CHUNK_PAGES + 1;
-	uint64_t upto = ready + ready / 8;
+	uint64_t tail = heap->nodes[heap->media->nlevels - 1][0].end;
+	uint64_t end = align_page(heap, ((uint64_t)ready << HEAP_LG_CHUNK_PAGES) - tail, align) + n;
+	uint64_t upto = ready + ready / 8 + 1;
 
-	if (ready == heap->nchunks)
+	if (ready == heap->nchunks || end > heap->npages || end < n)
 		return false;
-	if (upto < need)
-		upto = need;
+	if (upto < (end + HEAP_CHUNK_PAGES - 1) >> HEAP_LG_CHUNK_PAGES)
+		upto = (end + HEAP_CHUNK_PAGES - 1) >> HEAP_LG_CHUNK_PAGES;
 	if (upto > heap->nchunks)
 		upto = heap->nchunks;
 	return make_ready(heap, (uint32_t)upto) == 0;
@@ -333,7 +344,7 @@ extent_alloc(struct heap *heap, uint32_t n, uint64_t align, bool zero, uint32_t 
 		return ENOMEM;
 	lock_take(&heap->extent_lock);
 	while (aligned ? !free_index_find_aligned(heap, n, align, &at) : !free_index_find(heap, n, &at)) {
-		if (!grow(heap, n + (aligned ? align >> HEAP_LG_PAGE : 0))) {
+		if (!grow(heap, n, aligned ? align : 0)) {
 			lock_drop(&heap->extent_lock);
 			return ENOMEM;
 		}
@@ -370,10 +381,9 @@ extent_take_at(struct heap *heap, uint32_t page, uint32_t n)
 		return false;
 	lock_take(&heap->extent_lock);
 	uint64_t ready = (uint64_t)heap->media->ready_chunks << HEAP_LG_CHUNK_PAGES;
-	if ((uint64_t)page + n > ready && (page > ready || !grow(heap, page + n - ready))) {
-		lock_drop(&heap->extent_lock);
-		return false;
-	}
+	/* Where the run at the ready end begins at or before `page`, growth by the same rule reaches what is asked. */
+	if ((uint64_t)page + n > ready && ready - heap->nodes[heap->media->nlevels - 1][0].end <= page)
+		grow(heap, (uint32_t)(page + n - (ready - heap->nodes[heap->media->nlevels - 1][0].end)), 0);
 	if (!free_index_is_free(heap, page, n)) {
 		lock_drop(&heap->extent_lock);
 		return false;

@@ -293,7 +293,7 @@ free_index_find_aligned(const struct heap *heap, uint32_t n, uint64_t align, uin
 	uint32_t at, run;
 
 	/* A run that is longer by the alignment always holds an aligned one: the index finds it quickly. */
-	if (n + step - 1 < HEAP_MAX_PAGES && free_index_find(heap, (uint32_t)(n + step - 1), &at)) {
+	if (step < HEAP_MAX_PAGES && n + step - 1 < HEAP_MAX_PAGES && free_index_find(heap, (uint32_t)(n + step - 1), &at)) {
 		*page = (uint32_t)(((origin + at + step - 1) & ~(step - 1)) - origin);
 		return true;
 	}

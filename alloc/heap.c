@@ -125,6 +125,7 @@ heap_create(struct heap **out, const struct heap_config *config)
 	layout.version = HEAP_MEDIA_VERSION;
 	layout.size = config->size;
 	layout.reserved = config->reserved;
+	layout.flags = config->zeroed ? HEAP_MEDIA_ZEROED : 0;
 	memcpy((void *)heap->media, &layout, sizeof(layout));
 	if (extent_init(heap) != 0) {
 		state_delete(heap);
@@ -144,7 +145,8 @@ heap_attach(struct heap **out, const struct heap_config *config)
 		return EINVAL;
 	memcpy(&found, (const char *)config->base + config->reserved, sizeof(found));
 	if (found.magic != HEAP_MEDIA_MAGIC || found.version != HEAP_MEDIA_VERSION || found.features_incompat != 0 ||
-	    found.features_ro_compat != 0 || found.checksum != superblock_checksum(&found))
+	    found.features_ro_compat != 0 || (found.flags & ~HEAP_MEDIA_ZEROED) != 0 ||
+	    found.checksum != superblock_checksum(&found))
 		return EINVAL;
 	/* The layout follows from the size alone: what the superblock says must be the same. */
 	if (found.size != config->size || found.reserved != config->reserved || found.npages != layout.npages ||
@@ -158,6 +160,7 @@ heap_attach(struct heap **out, const struct heap_config *config)
 	struct heap *heap = state_new(config, &layout);
 	if (heap == NULL)
 		return ENOMEM;
+	heap->zeroed = (found.flags & HEAP_MEDIA_ZEROED) != 0;
 	uint64_t ready = (uint64_t)found.ready_chunks << HEAP_LG_CHUNK_PAGES;
 	atomic_store(&heap->ready_pages, ready < heap->npages ? (uint32_t)ready : heap->npages);
 	atomic_store(&heap->committed_pages, found.committed_pages);

@@ -25,6 +25,7 @@
 
 #define HEAP_MEDIA_MAGIC UINT64_C(0x70616568706d6870) /* "phmpheap" read as little-endian */
 #define HEAP_MEDIA_VERSION 1u
+#define HEAP_MEDIA_ZEROED UINT64_C(1) /* flags: what was never ready read as zero when the heap was made */
 
 #define HEAP_LG_CHUNK_PAGES 9
 #define HEAP_CHUNK_PAGES (1u << HEAP_LG_CHUNK_PAGES)
@@ -111,7 +112,8 @@ struct heap_media {
 	uint32_t ready_chunks;    /* extent lock */
 	_Atomic uint64_t used_pages; /* written under the extent lock; derived */
 	uint64_t committed_pages;    /* as of the last detachment; derived */
-	uint64_t zero[16];
+	uint64_t flags;              /* HEAP_MEDIA_* */
+	uint64_t zero[15];
 	struct bin_media bins[SC_SLAB_COUNT + 1]; /* [0] unused */
 };
 

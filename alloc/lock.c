@@ -2,6 +2,9 @@
  *
  * The three-state futex mutex of Drepper's "Futexes Are Tricky" (2011), with a short spin in front: the allocator's
  * critical sections are mostly shorter than a sleep.
+ *
+ * Owns:   the lock word's protocol; in assertion builds, the ranks that each thread holds.
+ * Media:  process only.
  */
 #include "alloc/lock.h"
 
