@@ -65,7 +65,6 @@ FLUSH_FOR = {
 }
 
 COMMON = [
-    'api/common/cells.c',
     'api/common/error.c',
     'api/common/file.c',
     'api/common/format.c',
@@ -73,7 +72,6 @@ COMMON = [
     'api/common/os.c',
     'api/common/parse.c',
     'api/common/registry.c',
-    'api/common/stats_text.c',
 ]
 
 # What is installed. `map`: the names that the shared library exports. `parts`: what of the above it takes in. `flags`: for
@@ -137,6 +135,8 @@ LIBRARIES = {
             'api/pmemcto/os.c',
             'api/pmemcto/place.c',
             'api/pmemcto/pmemcto.c',
+            'api/common/cells.c',
+            'api/common/stats_text.c',
         ],
     },
 }

@@ -39,6 +39,25 @@ int main(void)
 	free(text);
 	return malloc_usable_size(NULL) != 0;
 }''',
+    'pmemcto': r'''
+#include <libpmemcto.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(void)
+{
+	char path[64];
+	PMEMctopool *pool;
+	snprintf(path, sizeof(path), "/tmp/check_install.%d", (int)getpid());
+	pool = pmemcto_create(path, "text", PMEMCTO_MIN_POOL, 0600);
+	if (pool) {
+		pmemcto_set_root_pointer(pool, pmemcto_strdup(pool, "a string in a pool"));
+		pmemcto_close(pool);
+		pool = pmemcto_open(path, "text");
+	}
+	remove(path);
+	puts(pool ? (char *)pmemcto_get_root_pointer(pool) : pmemcto_errormsg());
+	return pool == NULL;
+}''',
     'pmem': r'''
 #include <libpmem.h>
 #include <stdio.h>

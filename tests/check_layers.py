@@ -38,7 +38,8 @@ def sources(root, folders, endings):
 
 def is_seam(path):
     """May this file call the system? One file per layer, the one that remaps libvmmalloc's pool at fork, the programs."""
-    return path in ('alloc/os.c', 'api/common/os.c', 'flush/cpu.c', 'api/vmmalloc/backing.c', 'api/pmem/os.c') or \
+    return path in ('alloc/os.c', 'api/common/os.c', 'flush/cpu.c', 'api/vmmalloc/backing.c', 'api/pmem/os.c',
+                    'api/pmemcto/os.c') or \
         path.startswith('api/tools/')
 
 

@@ -63,11 +63,11 @@ util_tmpfile(const char *dir)
 	return -1;
 }
 
-/* All blocks at once; EINTR and ENOMEM come from fallocate calls that take too long or too much at a time. */
-static int
-allocate_all(int fd, size_t size)
+/* EINTR and ENOMEM come from fallocate calls that take too long or too much at a time: smaller pieces then. */
+int
+pool_file_allocate(int fd, size_t offset, size_t size)
 {
-	int error = sys_allocate(fd, 0, size), failures = 0;
+	int error = sys_allocate(fd, offset, size), failures = 0;
 	size_t piece = GIB, done = 0;
 
 	if (error != EINTR && error != ENOMEM)
@@ -75,7 +75,7 @@ allocate_all(int fd, size_t size)
 	while (done < size) {
 		size_t n = size - done < piece ? size - done : piece;
 
-		error = sys_allocate(fd, done, n);
+		error = sys_allocate(fd, offset + done, n);
 		if (error == 0) {
 			done += n;
 			failures = 0;
@@ -179,7 +179,7 @@ choose_backing(struct pool_file *out, const struct sys_space *space)
 		return 0;
 	}
 	out->backing = HEAP_BACKING_FULL;
-	return allocate_all(out->fd, out->size);
+	return pool_file_allocate(out->fd, 0, out->size);
 }
 
 int

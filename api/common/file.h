@@ -31,6 +31,9 @@ bool pool_file_is_device(const char *path);
 /* Maps a whole "device DAX". EINVAL: no such device; ENOSPC: it is smaller than `size`. */
 int pool_file_open_device(const char *path, size_t size, struct pool_file *out);
 
+/* Gives the file all blocks of a range that it does not have. No message is set. */
+int pool_file_allocate(int fd, size_t offset, size_t size);
+
 /* The mapping stays. */
 void pool_file_close_fd(struct pool_file *file);
 /* Unmaps and closes: the space is free again. */

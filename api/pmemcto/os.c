@@ -1,0 +1,207 @@
+/* os.c -- what libpmemcto alone asks of the kernel
+ *
+ * Owns:   the system calls of libpmemcto that no other library makes.
+ * Rules:  no allocation. Calls that signals may interrupt are made again.
+ * Locks:  none.
+ * Media:  none of its own.
+ * Fails:  as the kernel does.
+ */
+#define _GNU_SOURCE
+#include "api/pmemcto/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/auxv.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "api/common/format.h"
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+int
+cto_os_open(const char *path)
+{
+	/* what is no regular file is refused later: neither wait for its other end nor become its terminal's owner */
+	return open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+}
+
+int
+cto_os_open_nameless(const char *dir)
+{
+	return open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0);
+}
+
+int
+cto_os_open_new(const char *path)
+{
+	return open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0);
+}
+
+void
+cto_os_close(int fd)
+{
+	close(fd);
+}
+
+bool
+cto_os_exists(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0;
+}
+
+int
+cto_os_link(int fd, const char *path)
+{
+	char name[32];
+
+	/* open(2), O_TMPFILE: the way that needs no privilege */
+	format(name, sizeof(name), "/proc/self/fd/%d", fd);
+	return linkat(AT_FDCWD, name, AT_FDCWD, path, AT_SYMLINK_FOLLOW) != 0 ? errno : 0;
+}
+
+int
+cto_os_unlink(const char *path)
+{
+	return unlink(path) != 0 ? errno : 0;
+}
+
+int
+cto_os_set_mode(int fd, mode_t mode)
+{
+	return fchmod(fd, mode) != 0 ? errno : 0;
+}
+
+int
+cto_os_stat(int fd, struct cto_os_stat *out)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return errno;
+	out->regular = S_ISREG(st.st_mode);
+	out->size = (uint64_t)st.st_size;
+	out->allocated = (uint64_t)st.st_blocks * 512; /* the unit of st_blocks, stat(2) */
+	return 0;
+}
+
+bool
+cto_os_all_holes(int fd)
+{
+	/* lseek(2): a file system that does not know holes says that data begins at 0 */
+	return lseek(fd, 0, SEEK_DATA) < 0 && errno == ENXIO;
+}
+
+int
+cto_os_read(int fd, uint64_t offset, void *buf, size_t n)
+{
+	for (size_t done = 0; done < n;) {
+		ssize_t got = pread(fd, (char *)buf + done, n - done, (off_t)(offset + done));
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return errno;
+		if (got == 0)
+			return EIO;
+		done += (size_t)got;
+	}
+	return 0;
+}
+
+int
+cto_os_lock(int fd)
+{
+	while (flock(fd, LOCK_EX | LOCK_NB) != 0)
+		if (errno != EINTR)
+			return errno;
+	return 0;
+}
+
+void
+cto_os_unlock(int fd)
+{
+	flock(fd, LOCK_UN);
+}
+
+int
+cto_os_map_at(void *at, size_t size, int fd, bool writable)
+{
+	int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+	int flags = (writable ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+	void *p = mmap(at, size, prot, flags, fd, 0);
+
+	if (p == MAP_FAILED)
+		return errno;
+	if (p != at) { /* Linux < 4.17, and checkers, take the address for a hint */
+		munmap(p, size);
+		return EEXIST;
+	}
+	return 0;
+}
+
+int
+cto_os_sync(void *addr, size_t size)
+{
+	return msync(addr, size, MS_SYNC) != 0 ? errno : 0;
+}
+
+int
+cto_os_sync_file(int fd)
+{
+	while (fsync(fd) != 0)
+		if (errno != EINTR)
+			return errno;
+	return 0;
+}
+
+void
+cto_os_sync_dir(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	fsync(fd);
+	close(fd);
+}
+
+void
+cto_os_random(void *buf, size_t n)
+{
+	struct timespec now;
+	uint64_t seed;
+
+	if (getrandom(buf, n, GRND_NONBLOCK) == (ssize_t)n)
+		return;
+	/* The machine has just started: what follows must differ between processes, it need not be secret. */
+	clock_gettime(CLOCK_REALTIME, &now);
+	seed = (uint64_t)now.tv_nsec << 32 ^ (uint64_t)now.tv_sec ^ (uint64_t)getpid() << 17 ^ (uintptr_t)&now;
+	for (size_t i = 0; i < n; i++) {
+		seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		((uint8_t *)buf)[i] = (uint8_t)(seed >> 56);
+	}
+}
+
+uint64_t
+cto_os_time(void)
+{
+	return (uint64_t)time(NULL);
+}
+
+uintptr_t
+cto_os_space_end(void)
+{
+	/* The kernel puts these bytes above the first thread's stack, at the end of the address space. */
+	uintptr_t at = getauxval(AT_RANDOM);
+
+	return at == 0 ? 0 : (uintptr_t)1 << (64 - __builtin_clzll(at));
+}

@@ -1,0 +1,59 @@
+/* os.h -- what libpmemcto alone asks of the kernel: files that keep their names, mapped where they say
+ *
+ * Functions that return int give 0 or an errno value unless said otherwise; no message is set here.
+ */
+#ifndef API_PMEMCTO_OS_H
+#define API_PMEMCTO_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* --- files. Descriptors are close-on-exec; -1 and errno. ------------------------------------------------------ */
+
+int cto_os_open(const char *path);         /* for reading and writing */
+int cto_os_open_nameless(const char *dir); /* of mode 0, to be named by cto_os_link() */
+int cto_os_open_new(const char *path);     /* must not exist; of mode 0 */
+void cto_os_close(int fd);
+
+bool cto_os_exists(const char *path); /* false also when that cannot be found out */
+int cto_os_link(int fd, const char *path);
+int cto_os_unlink(const char *path);
+int cto_os_set_mode(int fd, mode_t mode);
+
+struct cto_os_stat {
+	bool regular;
+	uint64_t size;      /* bytes */
+	uint64_t allocated; /* bytes of blocks */
+};
+int cto_os_stat(int fd, struct cto_os_stat *st);
+/* True when the file is known to hold nothing but holes. */
+bool cto_os_all_holes(int fd);
+/* All n bytes, or EIO. */
+int cto_os_read(int fd, uint64_t offset, void *buf, size_t n);
+
+/* The lock that keeps a pool to one user; EAGAIN: somebody has it. */
+int cto_os_lock(int fd);
+/* Also for those who have a copy of the descriptor by fork(2). */
+void cto_os_unlock(int fd);
+
+/* --- memory -------------------------------------------------------------------------------------------------- */
+
+/* Maps the file's first `size` bytes at exactly `at`: shared and writable, or private and read-only. EEXIST: something
+ * else is there. */
+int cto_os_map_at(void *at, size_t size, int fd, bool writable);
+/* Returns when all that was written to those pages, and the file's own blocks, are durable. */
+int cto_os_sync(void *addr, size_t size);
+int cto_os_sync_file(int fd);
+/* The directory that has the name `path`. Best effort: not all file systems can. */
+void cto_os_sync_dir(const char *dir);
+
+/* --- more ---------------------------------------------------------------------------------------------------- */
+
+void cto_os_random(void *buf, size_t n);
+uint64_t cto_os_time(void); /* seconds since 1970 */
+/* The first address that no process of this machine has: a power of two. */
+uintptr_t cto_os_space_end(void);
+
+#endif
