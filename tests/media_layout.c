@@ -91,6 +91,7 @@ Test(media_layout, constants_of_the_format)
 {
 	cr_expect_eq(HEAP_MEDIA_VERSION, 1);
 	cr_expect_eq(memcmp(&(uint64_t){HEAP_MEDIA_MAGIC}, "phmpheap", 8), 0);
+	cr_expect_eq(HEAP_MEDIA_ZEROED, 1);
 	cr_expect_eq(HEAP_PAGE, 4096);
 	cr_expect_eq(HEAP_CHUNK_PAGES, 512);
 	cr_expect_eq(HEAP_FANOUT, 16);
