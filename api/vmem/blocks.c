@@ -1,7 +1,7 @@
 /* blocks.c -- libvmem: the malloc family of a pool, and the threads' way to it
  *
- * Owns:   per thread a small direct-mapped table in thread-local storage: pool handle -> this thread's cell (alloc/
- *         tcache.h) of that pool's heap.
+ * Owns:   per thread a small table in thread-local storage: pool handle -> this thread's cell (alloc/tcache.h) of that
+ *         pool's heap. A handle stands where its hash says, or, where that is taken, anywhere.
  * Rules:  B1  a cell has a cache of the live pool of its entry's handle, or none. When a pool goes, heap_abandon()
  *             empties all cells before the pool's memory or address can be used again, so an entry whose handle went
  *             stale is harmless: the fast way finds nothing in its cell and goes the slow way.
@@ -9,7 +9,7 @@
  *             spare the look while no pool went since.
  *         B3  before an entry serves another pool, the old one's cache is given back, if that pool still lives:
  *             registry_pin() keeps it alive for that moment, as its owner may delete it in another thread meanwhile.
- *         B4  a thread has at most one cache per pool: a handle has one place in the table.
+ *         B4  a thread has at most one cache per pool: a handle is entered only when it is nowhere in the table.
  *         B5  when a thread ends, a thread-specific-data destructor gives back all its caches. Calls by later
  *             destructors, and by threads for which none can be registered, use a cell on the stack for each call.
  * Locks:  none on the fast way; `life` of a pool (shared) in B3 and B5.
@@ -55,10 +55,26 @@ struct user_record {
 	size_t size;
 };
 
+/* Where a handle stands if it has its own place: the fast way looks nowhere else. */
 static inline struct entry *
+entry_first(const VMEM *vmp)
+{
+	uint32_t hash = (uint32_t)((uintptr_t)vmp >> 12) * UINT32_C(0x9e3779b1);
+
+	return &entries[hash >> (32 - LG_ENTRIES)];
+}
+
+/* The entry of a handle; when it has none, its own place, which another may have. */
+static struct entry *
 entry_of(const VMEM *vmp)
 {
-	return &entries[(uint32_t)((uint32_t)((uintptr_t)vmp >> 12) * UINT32_C(0x9e3779b1)) >> (32 - LG_ENTRIES)];
+	struct entry *first = entry_first(vmp);
+
+	if (first->handle != vmp)
+		for (struct entry *e = entries; e < entries + ENTRIES; e++)
+			if (e->handle == vmp)
+				return e;
+	return first;
 }
 
 /* --- threads, fork ------------------------------------------------------------------------------------------- */
@@ -74,6 +90,22 @@ entry_release(struct entry *e)
 	}
 	e->handle = NULL;
 	e->generation = 0;
+}
+
+/* An unused entry: `first`, or one of no live pool any more, or `first` made free. */
+static struct entry *
+entry_free(struct entry *first)
+{
+	struct entry *found = first->handle == NULL ? first : NULL;
+
+	for (struct entry *e = entries; found == NULL && e < entries + ENTRIES; e++)
+		if (e->handle == NULL || registry_find(e->handle) == NULL)
+			found = e;
+	if (found == NULL)
+		found = first;
+	if (found->handle != NULL)
+		entry_release(found);
+	return found;
 }
 
 static void
@@ -178,8 +210,8 @@ visit_begin_slow(struct visit *visit, const VMEM *vmp)
 		visit->cell = &visit->own;
 		return true;
 	}
-	if (e->handle != vmp && e->handle != NULL)
-		entry_release(e);
+	if (e->handle != vmp)
+		e = entry_free(e);
 	e->handle = vmp;
 	e->pool = visit->pool;
 	e->generation = generation;
@@ -257,7 +289,7 @@ malloc_slow(VMEM *vmp, size_t size)
 void *
 vmem_malloc(VMEM *vmp, size_t size)
 {
-	struct entry *e = entry_of(vmp);
+	struct entry *e = entry_first(vmp);
 
 	LOG(3, "vmp %p size %zu", (void *)vmp, size);
 	if (__builtin_expect(e->handle == vmp, 1)) {
@@ -286,7 +318,7 @@ free_slow(VMEM *vmp, void *ptr)
 void
 vmem_free(VMEM *vmp, void *ptr)
 {
-	struct entry *e = entry_of(vmp);
+	struct entry *e = entry_first(vmp);
 
 	LOG(3, "vmp %p ptr %p", (void *)vmp, ptr);
 	if (__builtin_expect(e->handle == vmp && heap_free_try(&e->cell, ptr), 1))
