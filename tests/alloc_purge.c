@@ -25,6 +25,18 @@
 static struct heap_region region;
 static struct heap *heap;
 static struct tcache_cell cell = TCACHE_CELL_INIT;
+static char where[64]; /* of the small file system, when the test has one */
+
+static void
+unmount_small(void)
+{
+	if (where[0]) {
+		umount2(where, MNT_DETACH);
+		rmdir(where);
+	}
+}
+
+TestSuite(alloc_purge, .fini = unmount_small);
 
 static void
 begin(size_t size, enum heap_backing backing)
@@ -269,10 +281,11 @@ Test(alloc_purge, a_given_region_is_left_alone)
 
 /* A tmpfs of that size at `where`, seen by this process alone; or the test is skipped. */
 static void
-mount_small(const char *where, size_t size)
+mount_small(size_t size)
 {
 	char options[64];
 
+	snprintf(where, sizeof(where), "/tmp/pmheap-full-%d", getpid());
 	if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
 		cr_skip_test("no mount namespace of its own (%s): needs root", strerror(errno));
 	snprintf(options, sizeof(options), "size=%zu", size);
@@ -282,7 +295,7 @@ mount_small(const char *where, size_t size)
 }
 
 static int
-open_on(const char *where, const char *name, size_t size)
+open_on(const char *name, size_t size)
 {
 	char path[128];
 	int fd;
@@ -321,16 +334,13 @@ free_list(void **last)
 	}
 }
 
-static char where[64];
-
 static void
 full_disk(size_t size)
 {
 	void *last = NULL;
 
-	snprintf(where, sizeof(where), "/tmp/pmheap-full-%d", getpid());
-	mount_small(where, 8 * MIB);
-	heap_region_map_file(&region, open_on(where, "pool", 64 * MIB), 64 * MIB);
+	mount_small(8 * MIB);
+	heap_region_map_file(&region, open_on("pool", 64 * MIB), 64 * MIB);
 	heap = heap_region_create_heap(&region);
 	size_t first = fill(size, &last);
 	cr_assert_leq(first, 8 * MIB);
@@ -346,8 +356,6 @@ full_disk(size_t size)
 	expect_valid();
 	size_t third = fill(size, &last);
 	cr_assert_geq(third, first / 10 * 9, "first %zu bytes, then, purged, %zu", first, third);
-	umount2(where, MNT_DETACH);
-	rmdir(where);
 }
 
 Test(alloc_purge, a_full_disk_is_null_for_small_blocks)
@@ -367,9 +375,8 @@ Test(alloc_purge, a_full_disk_is_null_for_large_blocks)
 
 Test(alloc_purge, a_large_request_on_a_full_disk_leaves_the_rest_usable)
 {
-	snprintf(where, sizeof(where), "/tmp/pmheap-full-%d", getpid());
-	mount_small(where, 8 * MIB);
-	heap_region_map_file(&region, open_on(where, "pool", 64 * MIB), 64 * MIB);
+	mount_small(8 * MIB);
+	heap_region_map_file(&region, open_on("pool", 64 * MIB), 64 * MIB);
 	heap = heap_region_create_heap(&region);
 	void *kept = heap_malloc(heap, &cell, 1000);
 	cr_assert(kept);
@@ -388,35 +395,29 @@ Test(alloc_purge, a_large_request_on_a_full_disk_leaves_the_rest_usable)
 	for (size_t at = 0; at < 1000; at++)
 		cr_assert_eq(((char *)kept)[at], 0x42);
 	expect_valid();
-	umount2(where, MNT_DETACH);
-	rmdir(where);
 }
 
 Test(alloc_purge, room_that_comes_back_is_used)
 {
 	void *last = NULL;
 
-	snprintf(where, sizeof(where), "/tmp/pmheap-full-%d", getpid());
-	mount_small(where, 16 * MIB);
-	heap_region_map_file(&region, open_on(where, "pool", 64 * MIB), 64 * MIB);
+	mount_small(16 * MIB);
+	heap_region_map_file(&region, open_on("pool", 64 * MIB), 64 * MIB);
 	heap = heap_region_create_heap(&region);
-	int other = open_on(where, "other", 10 * MIB);
+	int other = open_on("other", 10 * MIB);
 	cr_assert_eq(posix_fallocate(other, 0, (off_t)(10 * MIB)), 0);
 	size_t little = fill(3000, &last);
 	cr_assert_eq(ftruncate(other, 0), 0);
 	size_t more = fill(3000, &last);
 	cr_assert_geq(more, 8 * MIB, "first %zu bytes, then %zu more with 10 MiB of disk free again", little, more);
 	expect_valid();
-	umount2(where, MNT_DETACH);
-	rmdir(where);
 }
 
 Test(alloc_purge, creation_on_a_full_disk_fails_cleanly)
 {
-	snprintf(where, sizeof(where), "/tmp/pmheap-full-%d", getpid());
-	mount_small(where, MIB);
-	heap_region_map_file(&region, open_on(where, "pool", 64 * MIB), 64 * MIB);
-	int other = open_on(where, "other", MIB);
+	mount_small(MIB);
+	heap_region_map_file(&region, open_on("pool", 64 * MIB), 64 * MIB);
+	int other = open_on("other", MIB);
 	/* Whatever is left of the disk, down to nothing: an error or a heap that works, never a signal. */
 	for (size_t left = 0; left <= 64; left++) {
 		cr_assert_eq(ftruncate(other, 0), 0);
@@ -436,8 +437,6 @@ Test(alloc_purge, creation_on_a_full_disk_fails_cleanly)
 		heap_detach(heap);
 		break;
 	}
-	umount2(where, MNT_DETACH);
-	rmdir(where);
 }
 
 /* Creating a heap costs nothing by the region's size. */
