@@ -45,7 +45,9 @@ def main():
                 if not name.endswith('.h') or name.endswith(('_impl.h', '_inline.h')) or where.startswith(public) or 'criterion_small' in path:
                     continue
                 argv = cc + ['-x', 'c', '-std=gnu17', '-Wall', '-Wextra', '-Wundef', '-Wno-unused-function', '-Werror',
-                             '-I' + public] + (['-D_GNU_SOURCE'] if folder == 'tests' else [])
+                             '-I' + public] + (
+                                 ['-D_GNU_SOURCE', '-DTEST_ROOT="/"', '-DTEST_BUILD="/"', '-DTEST_CC="cc"']
+                                 if folder == 'tests' else [])
                 good = compiles(path, argv, '#include "%s"\n' % path, root)
                 passed, failed = passed + good, failed + (not good)
     print('%d passed, %d failed%s' % (passed, failed, ', %d skipped' % skipped if skipped else ''))
