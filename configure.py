@@ -246,7 +246,7 @@ CHECKS = {
     'check_headers': '{python} {root}/tests/check_headers.py {root} {cc}',
     'check_symbols': '{python} {root}/tests/check_symbols.py {root} {build} {libraries}',
     'check_install': '{python} {root}/tests/check_install.py {root} {build} {cc} {libraries}',
-    'check_man': '{python} {root}/tests/check_man.py {root} {libraries}',
+    'check_man': '{python} {root}/tests/check_man.py {root} {build} {cc} {libraries}',
     'check_docs': '{python} {root}/tests/check_docs.py {root}',
 }
 
