@@ -30,7 +30,6 @@ HOLDS(valloc)
 HOLDS(check_allocations)
 HOLDS(libc_names)
 HOLDS(where)
-HOLDS(descriptors)
 
 Test(api_vmmalloc_calls, usable_size_is_close_to_the_request)
 {
@@ -52,6 +51,18 @@ Test(api_vmmalloc_calls, glibc_extras_give_real_numbers)
 
 	assert_status(o, 0);
 	assert_in(o->err, "system bytes     =");
+}
+
+/* The low numbers are the program's; where no fork needs the pool's file, no descriptor is kept. */
+Test(api_vmmalloc_calls, descriptors)
+{
+	struct outcome *o = run(ENV_RELEASE, PROGRAM("vmmalloc_calls"), "descriptors");
+
+	assert_status(o, 0);
+	cr_assert_str_eq(o->out, "1\n");
+	o = run(ENV_RELEASE "VMMALLOC_FORK=0\n", PROGRAM("vmmalloc_calls"), "descriptors");
+	assert_status(o, 0);
+	cr_assert_str_eq(o->out, "0\n");
 }
 
 static void

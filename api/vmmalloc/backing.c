@@ -143,6 +143,12 @@ backing_create(const char *dir, size_t size)
 	return 0;
 }
 
+void
+backing_forget_file(void)
+{
+	pool_file_close_fd(&self.file);
+}
+
 void *
 backing_base(void)
 {

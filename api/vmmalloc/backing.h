@@ -17,6 +17,8 @@ size_t backing_reserved(void);
 
 /* Makes file and mapping. 0, or an errno value with errno set. */
 int backing_create(const char *dir, size_t size);
+/* No fork will ask for the file: its descriptor goes. */
+void backing_forget_file(void);
 void *backing_base(void);
 size_t backing_size(void);
 enum heap_backing backing_kind(void);

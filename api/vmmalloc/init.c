@@ -74,7 +74,7 @@ creation_failed(int error)
 }
 
 static void
-create_pool(const char *dir, size_t size)
+create_pool(const char *dir, size_t size, enum fork_mode mode)
 {
 	struct heap *heap;
 	int error;
@@ -96,6 +96,8 @@ create_pool(const char *dir, size_t size)
 	error = heap_create(&heap, &config);
 	if (error != 0)
 		creation_failed(error);
+	if (mode == FORK_SHARE)
+		backing_forget_file();
 	heap_place.base = backing_base();
 	heap_place.size = backing_size();
 	atomic_store_explicit(&heap_place.heap, heap, memory_order_release); /* pairs with heap_ref */
@@ -115,13 +117,14 @@ vmmalloc_init(void)
 	if (size_text == NULL)
 		log_fatal("environment variable " ENV_SIZE " not specified");
 	size_t size = pool_size(size_text);
-	fork_set_mode(wanted_fork_mode(secure_getenv(ENV_FORK)));
+	enum fork_mode mode = wanted_fork_mode(secure_getenv(ENV_FORK));
+	fork_set_mode(mode);
 
 	foreign_init();
 	int error = thread_init();
 	if (error != 0)
 		creation_failed(error);
-	create_pool(dir, size);
+	create_pool(dir, size, mode);
 	LOG(2, "initialization completed");
 	errno = saved;
 }
