@@ -176,18 +176,23 @@ PYTHON_TESTS = """
     """.split()
 
 
-def python_own_tests(run):
+# It starts a program and lists all its descriptors; the one that libvmmalloc keeps of its pool is among them.
+PYTHON_SEES_POOL = {"test.test_subprocess.POSIXProcessTestCase.test_pass_fds_redirected"}
+
+
+def python_own_tests(run, modules=None):
     """Python's own test suite; compared is the outcome of every single test. PYTHONMALLOC=malloc sends all of
     Python's objects through malloc."""
-    run.cmd(PYTHON, "-m", "test", "-j2", "-o", "--timeout", "200", "--junit-xml", run.path("result.xml"),
-            *["test_" + t for t in PYTHON_TESTS], env={"PYTHONMALLOC": "malloc"}, timeout=300, status=None)
+    run.cmd(PYTHON, "-m", "test", "-j2", "--timeout", "200", "--junit-xml", run.path("result.xml"),
+            *(modules or ["test_" + t for t in PYTHON_TESTS]), env={"PYTHONMALLOC": "malloc"}, timeout=400, status=None)
     if not os.path.exists(run.path("result.xml")):
         raise Failure("python3 -m test left no result\n" + tail(run.stderr))
     outcome = {}
     for case in xml.etree.ElementTree.parse(run.path("result.xml")).getroot().iter("testcase"):
         bad = [child.tag for child in case if child.tag in ("error", "failure", "skipped")]
-        outcome[case.get("name")] = bad[0] if bad else "ok"
-    if len(outcome) < 10000:
+        if case.get("name") not in PYTHON_SEES_POOL:
+            outcome[case.get("name")] = bad[0] if bad else "ok"
+    if modules is None and len(outcome) < 10000:
         raise Failure("only %d tests were run" % len(outcome))
     run.note = "%d of %d tests ok" % (list(outcome.values()).count("ok"), len(outcome))
     return outcome
@@ -557,7 +562,7 @@ CASES = [
     Case("postgresql, fork mode 2", postgres, ["postgresql"], [], fork=2),
     Case("stress-ng", stress_ng, ["stress-ng"], ["stress-ng"], size=64),
     Case("stress-ng, fork mode 2", stress_ng, ["stress-ng"], ["stress-ng"], size=64, fork=2),
-    Case("python3 test suite", python_own_tests, ["python3", "libpython3.11-testsuite"], [PYTHON]),
+    Case("python3 test suite", python_own_tests, ["python3", "libpython3.11-testsuite"], [PYTHON], size=2048),
 ]
 
 
@@ -639,13 +644,21 @@ def difference(a, b):
     return "%r -> %r" % (a, b)
 
 
-def run_once(case, work, **pool):
+def again_alone(case, work, want, got, **pool):
+    """Python's tests have time limits, which a busy machine breaks with or without a pool: the modules whose outcome
+    differs get a second run in both ways. Returns what differs then."""
+    modules = sorted({k.split(".")[1] for k in set(want) | set(got) if want.get(k) != got.get(k)})
+    second = [run_once(case, work, modules, **p)[0] for p in ({}, pool)]
+    return second[0], second[1], "; run twice: " + " ".join(modules)
+
+
+def run_once(case, work, *args, **pool):
     folder = os.path.join(work, "run")  # the same path for both runs: some outputs hold it
     shutil.rmtree(folder, ignore_errors=True)
     os.mkdir(folder)
     run = Run(folder, **pool)
     start = time.monotonic()
-    result = case.fn(run)
+    result = case.fn(run, *args)
     return result, time.monotonic() - start, getattr(run, "note", "")
 
 
@@ -707,7 +720,11 @@ def main():
                 if case.fn not in plain:
                     plain[case.fn] = run_once(case, work)
                 want, before, _ = plain[case.fn]
-                got, after, note = run_once(case, work, pool_dir=pool_dir, library=copy, size=case.size, fork=case.fork)
+                pool = dict(pool_dir=pool_dir, library=copy, size=case.size, fork=case.fork)
+                got, after, note = run_once(case, work, **pool)
+                if want != got and case.fn is python_own_tests:
+                    want, got, more = again_alone(case, work, want, got, **pool)
+                    note += more
                 if want != got:
                     raise Failure("output differs: " + difference(want, got))
                 passed += 1
