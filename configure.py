@@ -191,6 +191,10 @@ TESTS = {
         'api_pmem_map',
         'nth_pmem_map',
     ],
+    'pmemcto': [
+        'api_pmemcto_create',
+        'api_pmemcto_open',
+    ],
     'vmmalloc': [
     ],
     'preload': [
@@ -540,7 +544,6 @@ class Configuration:
             'OPT_RELEASE': release,
             'OPT_DEBUG': debug,
             'NO_UNDEFINED': '' if clang_runtime else '-Wl,-z,defs',
-            'CFLAGS_STATIC': '-no-pie' if self.kind == 'clang' else '',
             'CRITERION_CFLAGS': self.criterion or '',
             'CONFIGURE': ' '.join(shlex.quote(arg) for arg in again).replace('$', '$$'),
             'NINJA': shutil.which('ninja') or 'ninja',
