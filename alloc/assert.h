@@ -1,7 +1,7 @@
 /* assert.h -- assertions by level, chosen by `configure.py --assert=N`
  *
  * ASSERT1 checks callers, ASSERT2 checks O(1) internals, level 3 walks whole structures after slow-path operations
- * (heap.c asks for it by HEAP_PARANOID). Level 0 leaves none. Checks against damaged metadata that release builds
+ * (ASSERT3(heap_check(...)) in heap.c). Level 0 leaves none. Checks against damaged metadata that release builds
  * keep are not assertions: they call os_fatal().
  */
 #ifndef ALLOC_ASSERT_H
@@ -27,6 +27,12 @@
 #define ASSERT2(cond) ((cond) ? (void)0 : ASSERT_FAIL(cond))
 #else
 #define ASSERT2(cond) ((void)0)
+#endif
+
+#if PMHEAP_ASSERT >= 3
+#define ASSERT3(cond) ((cond) ? (void)0 : ASSERT_FAIL(cond))
+#else
+#define ASSERT3(cond) ((void)0)
 #endif
 
 #endif

@@ -25,7 +25,6 @@ struct walk {
 	const char *why;
 	uint32_t ready;
 	struct met met[SC_SLAB_COUNT + 1];
-	uint64_t runs[SC_COUNT + 2];
 };
 
 static bool
@@ -49,17 +48,30 @@ superblock_ok(struct walk *walk)
 	const struct heap *heap = walk->heap;
 	const struct heap_media *media = heap->media;
 
+	/* The layout follows from the size alone. */
+	struct heap_media layout = {0};
 	if (media->magic != HEAP_MEDIA_MAGIC || media->version != HEAP_MEDIA_VERSION || media->size != heap->size ||
-	    media->npages != heap->npages || media->nchunks != heap->nchunks ||
-	    heap->base + media->pages_off != heap->pages)
+	    (char *)media - heap->base != (ptrdiff_t)media->reserved ||
+	    extent_layout(&layout, media->size, media->reserved, os_page_size()) != 0 ||
+	    media->npages != layout.npages || media->nchunks != layout.nchunks || media->nlevels != layout.nlevels ||
+	    media->pages_off != layout.pages_off || media->chunks_off != layout.chunks_off ||
+	    media->page_class_off != layout.page_class_off || media->page_map_off != layout.page_map_off ||
+	    media->slabs_off != layout.slabs_off || media->bits_off != layout.bits_off ||
+	    memcmp(media->nodes_off, layout.nodes_off, sizeof(layout.nodes_off)) != 0)
 		return fail(walk, "the superblock was overwritten");
 	uint64_t ready = (uint64_t)media->ready_chunks << HEAP_LG_CHUNK_PAGES;
 	if (ready > heap->npages)
 		ready = heap->npages;
-	if (media->ready_chunks > heap->nchunks || ready != walk->ready || media->nlevels == 0 ||
-	    media->nlevels > HEAP_MAX_LEVELS)
+	if (media->ready_chunks > heap->nchunks || ready != walk->ready)
 		return fail(walk, "the superblock was overwritten");
 	return true;
+}
+
+/* Slab records that are ready. */
+static uint32_t
+slab_records(const struct walk *walk)
+{
+	return (walk->ready + SC_MIN_SLAB_PAGES - 1) / SC_MIN_SLAB_PAGES;
 }
 
 static bool
@@ -68,7 +80,7 @@ slab_ok(struct walk *walk, uint32_t page, uint32_t *pages)
 	struct heap *heap = walk->heap;
 	uint32_t number = heap->page_map[page];
 
-	if (number >= walk->ready / SC_MIN_SLAB_PAGES + 1)
+	if (number >= slab_records(walk))
 		return fail(walk, "page map names a slab beyond the pages (P2)");
 	const struct slab_media *slab = &heap->slabs[number];
 	if (slab->page != page)
@@ -134,7 +146,6 @@ extents_ok(struct walk *walk)
 				if (heap->page_class[page + i] != SC_BODY)
 					return fail(walk, "an extent's pages are not all its own (P1)");
 			}
-			walk->runs[sc]++;
 		}
 		for (uint32_t i = 0; i < pages; i++) {
 			if (!page_used(heap, page + i))
@@ -150,7 +161,7 @@ static int64_t
 list_length(const struct walk *walk, uint32_t head, unsigned sc, enum slab_kind kind)
 {
 	const struct heap *heap = walk->heap;
-	uint32_t limit = walk->ready / SC_MIN_SLAB_PAGES + 1, prev = 0;
+	uint32_t limit = slab_records(walk), prev = 0;
 	int64_t n = 0;
 
 	for (uint32_t at = head; at != 0; n++) {
@@ -195,6 +206,11 @@ caches_ok(struct walk *walk)
 
 	for (const struct tcache *tc = heap->caches; tc != NULL; tc = tc->next) {
 		for (unsigned sc = 1; sc <= SC_COUNT; sc++) {
+			if (sc <= SC_SLAB_COUNT) {
+				if (tcache_count(tc, sc) > walk->met[sc].used)
+					return fail(walk, "caches hold more slots than are in use (T1)");
+				walk->met[sc].used -= tcache_count(tc, sc);
+			}
 			for (uint32_t i = 1; i <= tcache_count(tc, sc); i++) {
 				const void *p = tc->mags[sc].slots[i];
 				uint32_t page = heap_page_of(heap, p), slot;

@@ -112,6 +112,21 @@ extent_layout(struct heap_media *media, uint64_t size, uint64_t reserved, uint64
 	return 0;
 }
 
+/* Backs memory of the region as the backing needs it. Whole pages of the system. 0 or ENOMEM. */
+static int
+commit_memory(struct heap *heap, void *addr, size_t size)
+{
+	if (heap->backing == HEAP_BACKING_GIVEN || heap->backing == HEAP_BACKING_FULL)
+		return 0;
+	int error = os_commit(addr, size);
+	/* A private view is made without asking whether the kernel can populate: it can do without. */
+	if (error == EINVAL && heap->backing == HEAP_BACKING_PRIVATE)
+		return 0;
+	if (error != 0)
+		atomic_fetch_add_explicit(&heap->ncommit_failures, 1, memory_order_relaxed);
+	return error == 0 ? 0 : ENOMEM;
+}
+
 /* Makes the tables of chunks [ready, upto) usable. 0 or ENOMEM. Extent lock. */
 static int
 make_ready(struct heap *heap, uint32_t upto)
@@ -125,12 +140,10 @@ make_ready(struct heap *heap, uint32_t upto)
 	for (unsigned i = 0; i < ntables; i++) {
 		uint64_t from = table_bytes(&tables[i], ready), to = table_bytes(&tables[i], upto);
 
-		if (heap->backing == HEAP_BACKING_SPARSE) {
-			uint64_t begin = round_up(from, page_size), end = round_up(to, page_size);
+		uint64_t begin = round_up(from, page_size), end = round_up(to, page_size);
 
-			if (end > begin && os_commit(heap->base + tables[i].off + begin, end - begin) != 0)
-				return ENOMEM;
-		}
+		if (end > begin && commit_memory(heap, heap->base + tables[i].off + begin, end - begin) != 0)
+			return ENOMEM;
 	}
 	if (!heap->zeroed) {
 		memset(heap->page_class + (size_t)ready * HEAP_CHUNK_PAGES, 0,
@@ -181,15 +194,18 @@ grow(struct heap *heap, uint32_t n, uint64_t align)
 	uint32_t ready = heap->media->ready_chunks;
 	uint64_t tail = heap->nodes[heap->media->nlevels - 1][0].end;
 	uint64_t end = align_page(heap, ((uint64_t)ready << HEAP_LG_CHUNK_PAGES) - tail, align) + n;
-	uint64_t upto = ready + ready / 8 + 1;
+	uint64_t need = (end + HEAP_CHUNK_PAGES - 1) >> HEAP_LG_CHUNK_PAGES, upto = ready + ready / 8 + 1;
 
 	if (ready == heap->nchunks || end > heap->npages || end < n)
 		return false;
-	if (upto < (end + HEAP_CHUNK_PAGES - 1) >> HEAP_LG_CHUNK_PAGES)
-		upto = (end + HEAP_CHUNK_PAGES - 1) >> HEAP_LG_CHUNK_PAGES;
+	if (upto < need)
+		upto = need;
 	if (upto > heap->nchunks)
 		upto = heap->nchunks;
-	return make_ready(heap, (uint32_t)upto) == 0;
+	if (make_ready(heap, (uint32_t)upto) == 0)
+		return true;
+	/* The file system may have room for no more than what is needed. */
+	return need > ready && need < upto && make_ready(heap, (uint32_t)need) == 0;
 }
 
 int
@@ -258,14 +274,14 @@ commit(struct heap *heap, uint32_t page, uint32_t n)
 	}
 	if (all)
 		return 0;
-	if (heap->backing == HEAP_BACKING_SPARSE) {
+	if (heap->backing == HEAP_BACKING_SPARSE || heap->backing == HEAP_BACKING_PRIVATE) {
 		/* Populating what is there already costs little, holes between such pages are rare: one call. */
 		size_t page_size = os_page_size(), size = (size_t)n << HEAP_LG_PAGE;
 		uintptr_t begin = (uintptr_t)heap_page_addr(heap, page), stop = begin + size;
 
 		begin &= ~(uintptr_t)(page_size - 1);
 		stop = (stop + page_size - 1) & ~(uintptr_t)(page_size - 1);
-		if (os_commit((void *)begin, stop - begin) != 0)
+		if (commit_memory(heap, (void *)begin, stop - begin) != 0)
 			return ENOMEM;
 		atomic_fetch_add_explicit(&heap->ncommits, 1, memory_order_relaxed);
 	}
@@ -350,8 +366,6 @@ extent_alloc(struct heap *heap, uint32_t n, uint64_t align, bool zero, uint32_t 
 		}
 	}
 	set_used(heap, at, n, true);
-	if (n > SC_SLAB_MAX >> HEAP_LG_PAGE)
-		heap->nlarge_alloc++;
 	lock_drop(&heap->extent_lock);
 
 	if (commit(heap, at, n) != 0) {
@@ -369,8 +383,6 @@ extent_free(struct heap *heap, uint32_t page, uint32_t n)
 	page_map_clear(heap, page, n);
 	lock_take(&heap->extent_lock);
 	set_used(heap, page, n, false);
-	if (n > SC_SLAB_MAX >> HEAP_LG_PAGE)
-		heap->nlarge_free++;
 	lock_drop(&heap->extent_lock);
 }
 
@@ -399,7 +411,7 @@ extent_take_at(struct heap *heap, uint32_t page, uint32_t n)
 }
 
 uint32_t
-extent_take_committed(struct heap *heap, uint32_t chunk, uint32_t max, uint32_t *page)
+extent_take_committed(struct heap *heap, uint32_t chunk, uint32_t from, uint32_t max, uint32_t *page)
 {
 	uint32_t begin = 0, n = 0;
 
@@ -407,10 +419,12 @@ extent_take_committed(struct heap *heap, uint32_t chunk, uint32_t max, uint32_t 
 	if (chunk < heap->media->ready_chunks) {
 		struct chunk_media *c = &heap->chunks[chunk];
 
-		for (unsigned w = 0; w < HEAP_CHUNK_WORDS && n < max; w++) {
+		for (unsigned w = from / 64; w < HEAP_CHUNK_WORDS && n < max; w++) {
 			uint64_t idle =
 				atomic_load_explicit(&c->committed[w], memory_order_relaxed) & ~c->used[w];
 
+			if (w == from / 64)
+				idle = idle >> (from % 64) << (from % 64);
 			if (n > 0 && (idle & 1) == 0)
 				break;
 			if (n == 0 && idle == 0)
@@ -461,7 +475,7 @@ extent_put_purged(struct heap *heap, uint32_t page, uint32_t n, bool purged, boo
 uint64_t
 extent_idle_pages(struct heap *heap)
 {
-	if (heap->backing != HEAP_BACKING_SPARSE && heap->backing != HEAP_BACKING_PRIVATE)
+	if (heap->backing == HEAP_BACKING_GIVEN || heap->backing == HEAP_BACKING_FULL)
 		return 0;
 	uint64_t committed = atomic_load_explicit(&heap->committed_pages, memory_order_relaxed);
 	/* Read without the lock: a hint for the purger, as exact as it need be. */
@@ -530,18 +544,27 @@ extent_valid(struct heap *heap, const char **why)
 void
 extent_forget_free(struct heap *heap)
 {
-	uint64_t dropped = 0;
-
 	for (uint32_t c = 0; c < heap->media->ready_chunks; c++) {
 		struct chunk_media *chunk = &heap->chunks[c];
 
 		for (unsigned w = 0; w < HEAP_CHUNK_WORDS; w++) {
-			uint64_t old = atomic_load_explicit(&chunk->committed[w], memory_order_relaxed);
-
-			dropped += (uint64_t)__builtin_popcountll(old & ~chunk->used[w]);
-			atomic_store_explicit(&chunk->committed[w], old & chunk->used[w], memory_order_relaxed);
+			atomic_fetch_and_explicit(&chunk->committed[w], chunk->used[w], memory_order_relaxed);
 			atomic_fetch_and_explicit(&chunk->dirty[w], chunk->used[w], memory_order_relaxed);
 		}
 	}
-	atomic_fetch_sub_explicit(&heap->committed_pages, dropped, memory_order_relaxed);
+}
+
+void
+extent_count_committed(struct heap *heap)
+{
+	uint64_t n = 0;
+
+	for (uint32_t page = 0, end = atomic_load_explicit(&heap->ready_pages, memory_order_relaxed); page < end;) {
+		uint32_t chunk, word;
+		uint64_t mask = word_mask(&page, end, &chunk, &word);
+		uint64_t bits = atomic_load_explicit(&heap->chunks[chunk].committed[word], memory_order_relaxed);
+
+		n += (uint64_t)__builtin_popcountll(bits & mask);
+	}
+	atomic_store_explicit(&heap->committed_pages, n, memory_order_relaxed);
 }

@@ -38,8 +38,9 @@ void extent_free(struct heap *heap, uint32_t page, uint32_t n);
 /* Takes the n pages that begin at `page`, if they are free. False: nothing changed. */
 bool extent_take_at(struct heap *heap, uint32_t page, uint32_t n);
 
-/* For purge.c: marks up to `max` free committed pages in chunk `chunk` as used, if any; returns their count. */
-uint32_t extent_take_committed(struct heap *heap, uint32_t chunk, uint32_t max, uint32_t *page);
+/* For purge.c: marks the first run of up to `max` free committed pages of chunk `chunk`, from its page `from` on, as
+ * used; returns its length, 0: there is none. */
+uint32_t extent_take_committed(struct heap *heap, uint32_t chunk, uint32_t from, uint32_t max, uint32_t *page);
 /* Pages taken so are punched now: they are free, hold nothing and read as zero (`zero`) or as anything. */
 void extent_put_purged(struct heap *heap, uint32_t page, uint32_t n, bool purged, bool zero);
 
@@ -52,5 +53,7 @@ bool extent_valid(struct heap *heap, const char **why);
 
 /* Chunks' free pages hold nothing any more (heap_set_backing). The world is held. */
 void extent_forget_free(struct heap *heap);
+/* Counts committed pages anew after the backing changed. The world is held. */
+void extent_count_committed(struct heap *heap);
 
 #endif

@@ -87,6 +87,7 @@ state_new(const struct heap_config *config, const struct heap_media *layout)
 	heap->cache_budget = config->size / 256 < CACHE_BYTES_MAX ? config->size / 256 : CACHE_BYTES_MAX;
 	heap->caches_allowed = os_barrier_ready();
 	heap->born_ns = os_now_ns();
+	atomic_init(&heap->purge_cursor, UINT32_MAX);
 	lock_init(&heap->caches_lock, LOCK_TCACHES);
 	lock_init(&heap->extent_lock, LOCK_EXTENT);
 	for (unsigned sc = 1; sc <= SC_SLAB_COUNT; sc++)
@@ -164,6 +165,8 @@ heap_attach(struct heap **out, const struct heap_config *config)
 	uint64_t ready = (uint64_t)found.ready_chunks << HEAP_LG_CHUNK_PAGES;
 	atomic_store(&heap->ready_pages, ready < heap->npages ? (uint32_t)ready : heap->npages);
 	atomic_store(&heap->committed_pages, found.committed_pages);
+	/* Not whole again before it is detached: a process that dies meanwhile leaves no valid superblock. */
+	heap->media->checksum = 0;
 	*out = heap;
 	return 0;
 }
@@ -172,8 +175,7 @@ void
 heap_detach(struct heap *heap)
 {
 	tcache_freeze_all(heap);
-	for (struct tcache *tc = heap->caches; tc != NULL; tc = tc->next)
-		tcache_drain(tc);
+	tcache_drain_all(heap);
 	bin_drop_empty(heap);
 	heap->media->committed_pages = atomic_load(&heap->committed_pages);
 	heap->media->generation++;
@@ -192,6 +194,7 @@ void
 heap_thread_exit(struct heap *heap, struct tcache_cell *cell)
 {
 	tcache_exit(heap, cell);
+	ASSERT3(heap_check(heap, NULL, 0) == 1);
 }
 
 /* --- what a pointer is --------------------------------------------------------------------------------------- */
@@ -276,6 +279,7 @@ take_extent(struct heap *heap, uint32_t pages, size_t align, bool zero)
 	if (pages == UINT32_MAX || extent_alloc(heap, pages, align, zero, &page) != 0)
 		return NULL;
 	page_map_set_extent(heap, page, pages, extent_class_of(pages));
+	atomic_fetch_add_explicit(&heap->nlarge_alloc, 1, memory_order_relaxed);
 	return heap_page_addr(heap, page);
 }
 
@@ -304,14 +308,17 @@ take(struct heap *heap, struct tcache *tc, const struct request *request)
 			memset(p, 0, request->size);
 		return p;
 	}
-	return take_extent(heap, extent_pages_of(request->size), request->align, request->zero);
+	void *p = take_extent(heap, extent_pages_of(request->size), request->align, request->zero);
+	if (p != NULL && request->size > SC_SLAB_MAX && request->size <= SC_MAX_SIZE)
+		tc->mags[sc_of(request->size)].counts.nmalloc++; /* a cache will take it back */
+	return p;
 }
 
 /* Whatever fits, by any means; caches are drained and held. */
 static void *
 take_anything(struct heap *heap, const struct request *request)
 {
-	size_t page_mask = HEAP_PAGE - 1;
+	size_t least = request->size / HEAP_PAGE + (request->size % HEAP_PAGE != 0 || request->size == 0);
 	void *p = take(heap, heap->shared, request);
 
 	/* A slot of a greater class. */
@@ -323,9 +330,8 @@ take_anything(struct heap *heap, const struct request *request)
 			memset(p, 0, request->size);
 	}
 	/* Fewer pages than a slab or the class's rounding wants. */
-	if (p == NULL && request->size <= SIZE_MAX - page_mask)
-		p = take_extent(heap, (uint32_t)((request->size + page_mask) >> HEAP_LG_PAGE) + (request->size == 0),
-				request->align, request->zero);
+	if (p == NULL && least < UINT32_MAX)
+		p = take_extent(heap, (uint32_t)least, request->align, request->zero);
 	return p;
 }
 
@@ -339,16 +345,18 @@ reclaim_and_take(struct heap *heap, const struct request *request)
 		return NULL;
 	tcache_freeze_all(heap);
 	heap->nreclaims++;
-	for (struct tcache *tc = heap->caches; tc != NULL; tc = tc->next)
-		tcache_drain(tc);
+	tcache_drain_all(heap);
 	bin_drop_empty(heap);
+	uint64_t failures = atomic_load_explicit(&heap->ncommit_failures, memory_order_relaxed);
 	p = take_anything(heap, request);
-	if (p == NULL && purge_all(heap) > 0) {
-		/* The file system may be what is full: now it has what we did not use. */
+	if (p == NULL && atomic_load_explicit(&heap->ncommit_failures, memory_order_relaxed) != failures &&
+	    purge_all(heap) > 0) {
+		/* The file system is what is full: now it has what we did not use. */
 		p = take_anything(heap, request);
 	}
 	tcache_drain(heap->shared);
 	tcache_thaw_all(heap);
+	ASSERT3(heap_check(heap, NULL, 0) == 1);
 	return p;
 }
 
@@ -416,10 +424,12 @@ heap_free_slow(struct heap *heap, struct tcache_cell *cell, void *p)
 	unsigned sc = block_at(heap, p, "double free or free of a block that is not allocated:",
 			       "free of a pointer inside a block:", &page);
 
-	if (sc == SC_LARGE)
+	if (sc == SC_LARGE) {
 		extent_free(heap, page, heap->page_map[page]);
-	else
+		atomic_fetch_add_explicit(&heap->nlarge_free, 1, memory_order_relaxed);
+	} else {
 		tcache_free(tc, p, sc);
+	}
 	tcache_leave(tc);
 }
 
@@ -455,7 +465,7 @@ heap_realloc(struct heap *heap, struct tcache_cell *cell, void *p, size_t size)
 		size = 1;
 	if (sc <= SC_SLAB_COUNT) {
 		/* A block that keeps more than half of its slot keeps the slot. */
-		stays = size <= usable && size > usable / 2;
+		stays = size <= usable && (size > usable / 2 || sc_of(size) == sc);
 	} else if (size > SC_SLAB_MAX) {
 		uint32_t pages = extent_pages_of(size);
 
@@ -499,11 +509,13 @@ heap_prefork(struct heap *heap)
 	for (unsigned sc = 1; sc <= SC_SLAB_COUNT; sc++)
 		lock_take(&heap->bins[sc].lock);
 	lock_take(&heap->extent_lock);
+	lock_order_exempt(1);
 }
 
 void
 heap_postfork_parent(struct heap *heap)
 {
+	lock_order_exempt(-1);
 	lock_drop(&heap->extent_lock);
 	for (unsigned sc = 1; sc <= SC_SLAB_COUNT; sc++)
 		lock_drop(&heap->bins[sc].lock);
@@ -513,6 +525,7 @@ heap_postfork_parent(struct heap *heap)
 void
 heap_postfork_child(struct heap *heap, struct tcache_cell *own_cell)
 {
+	lock_order_exempt(-1);
 	tcache_thaw_child(heap, own_cell);
 	atomic_store_explicit(&heap->purge_busy, 0, memory_order_relaxed);
 }
@@ -523,6 +536,7 @@ heap_set_backing(struct heap *heap, enum heap_backing backing, bool recommit)
 	heap->backing = backing;
 	if (recommit)
 		extent_forget_free(heap);
+	extent_count_committed(heap);
 }
 
 size_t
@@ -532,5 +546,6 @@ heap_purge_all(struct heap *heap)
 	bin_drop_empty(heap);
 	uint64_t pages = purge_all(heap);
 	tcache_thaw_all(heap);
+	ASSERT3(heap_check(heap, NULL, 0) == 1);
 	return (size_t)pages << HEAP_LG_PAGE;
 }

@@ -31,8 +31,8 @@ enum heap_backing {
 	HEAP_BACKING_GIVEN,   /* caller's memory: neither committed nor purged, content unknown */
 	HEAP_BACKING_SPARSE,  /* MAP_SHARED file with holes: commit before use (ENOMEM, never SIGBUS), punch to purge */
 	HEAP_BACKING_FULL,    /* file whose blocks are all reserved: never committed, never punched */
-	HEAP_BACKING_PRIVATE, /* private pages (anonymous, or a file mapped MAP_PRIVATE): demand-zero, purged by
-	                       * MADV_DONTNEED only where the mapping is anonymous; see heap_set_backing() */
+	HEAP_BACKING_PRIVATE, /* private pages (anonymous, or a file mapped MAP_PRIVATE): committed as SPARSE is, purged
+	                       * by MADV_DONTNEED; purged pages are not taken for zero, the file may show through */
 };
 
 struct heap_config {
@@ -111,7 +111,7 @@ void heap_set_backing(struct heap *heap, enum heap_backing backing, bool recommi
 /* --- looking ------------------------------------------------------------------------------------------------- */
 
 /* Walks every invariant of the heap, all else held still. 1: consistent; 0: not, and `why` (may be NULL) holds one
- * line; -1: cannot look. Reads only; safe on damaged tables. */
+ * line. Reads only; safe on damaged tables. */
 int heap_check(struct heap *heap, char *why, size_t why_size);
 
 /* Gives back to the file system all free pages that it can. Returns bytes given back. */
@@ -139,9 +139,9 @@ struct heap_stats {
 	uint64_t dirty;        /* bytes of free pages that still hold old content */
 	uint64_t largest_free; /* bytes of the largest run of free pages */
 	uint64_t cached;       /* bytes in thread caches */
-	uint64_t ncaches;      /* thread caches */
+	uint64_t ncaches;      /* thread caches whose thread is there */
 	uint64_t large_now, large_bytes;   /* large extents live */
-	uint64_t nlarge_alloc, nlarge_free;
+	uint64_t nlarge_alloc, nlarge_free; /* extents taken and given back past the caches */
 	uint64_t ncommits, npurges, purged; /* calls, calls, bytes */
 	uint64_t nreclaims;    /* times a thread that ran out drained all caches */
 	struct heap_class_stats classes[SC_COUNT + 1]; /* by class index; [0] unused */

@@ -49,19 +49,21 @@ struct heap {
 	struct tcache *spare;  /* for new threads, emptied */
 	uint32_t ncaches, nspare;
 	uint64_t nreclaims;
+	struct tcache_counts counts[SC_COUNT + 1]; /* of caches that are gone */
 	struct tcache *shared; /* constant: for threads that have no cache of their own */
 
 	/* extent_lock */
 	_Alignas(64) struct lock extent_lock; /* LOCK_EXTENT */
-	uint64_t nlarge_alloc, nlarge_free;
 
 	/* any thread, atomic: counters */
-	_Alignas(64) _Atomic uint64_t committed_pages; /* of blocks, not of tables; HEAP_BACKING_SPARSE only */
-	_Atomic uint64_t ncommits, npurges, purged_pages;
+	_Alignas(64) _Atomic uint64_t committed_pages; /* of blocks, not of tables; backing SPARSE and PRIVATE only */
+	_Atomic uint64_t ncommits, ncommit_failures, npurges, purged_pages;
+	_Atomic uint64_t nlarge_alloc, nlarge_free; /* extents that no cache was asked for */
 	/* any thread, atomic: purge.c */
 	_Atomic uint64_t purge_spent_ns;  /* in punching so far */
 	_Atomic uint32_t purge_cursor;    /* chunk where the next step looks, downwards */
 	_Atomic uint32_t purge_busy;      /* one purger at a time */
+	_Atomic uint32_t purge_refused;   /* the file system cannot punch: do not ask again */
 	uint64_t born_ns;
 
 	struct bin bins[SC_SLAB_COUNT + 1]; /* [0] unused */

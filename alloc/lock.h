@@ -1,8 +1,8 @@
 /* lock.h -- the allocator's mutex, and the one table of lock ranks
  *
  * Owns:   struct lock: a word of process memory, slept on by futex(2).
- * Rules:  L1  a thread takes locks in rising rank. Equal rank only for LOCK_TCACHE, and only by a thread that holds
- *             LOCK_TCACHES (heap_freeze). Checked from assertion level 1 on.
+ * Rules:  L1  a thread takes locks in rising rank. Equal rank only for LOCK_TCACHE and LOCK_BIN, and only by a thread
+ *             that holds LOCK_TCACHES (tcache_freeze_all, heap_prefork). Checked from assertion level 1 on.
  *         L2  no lock is held while user code runs (hooks, callbacks), except by the functions that say so.
  * Why not pthread_mutex: the lock must be renewable in a fork's child, take no part in interposition, and be as
  * small as the word it is.
@@ -33,6 +33,9 @@ bool lock_take_try(struct lock *lock);
 void lock_drop(struct lock *lock);
 /* In a fork's child, whose memory shows the lock as the parent held it: makes it free. */
 void lock_renew(struct lock *lock);
-bool lock_is_held(const struct lock *lock); /* by anybody; for assertions */
+
+/* A fork takes the locks of several heaps, one heap after the other: from the first heap's last lock on, L1 says
+ * nothing for this thread. +1 after a heap's locks are taken, -1 before they go. */
+void lock_order_exempt(int n);
 
 #endif

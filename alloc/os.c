@@ -72,9 +72,10 @@ advise(void *addr, size_t size, int advice)
 int
 os_commit(void *addr, size_t size)
 {
-	/* EFAULT stands for the SIGBUS that a touch would have raised: no room in the file system. Whatever the
-	 * reason, the pages cannot be had. */
-	return advise(addr, size, MADV_POPULATE_WRITE) == 0 ? 0 : ENOMEM;
+	int error = advise(addr, size, MADV_POPULATE_WRITE);
+
+	/* EFAULT stands for the SIGBUS that a touch would have raised: no room in the file system. */
+	return error == 0 || error == EINVAL ? error : ENOMEM;
 }
 
 int
@@ -143,7 +144,7 @@ os_yield(unsigned tries)
 		return;
 	}
 	int saved = errno;
-	nanosleep(&nap, NULL);
+	syscall(SYS_nanosleep, &nap, NULL); /* the function of that name is a cancellation point */
 	errno = saved;
 }
 
@@ -180,7 +181,7 @@ os_fatal(const char *name, const char *what, const void *p)
 			line[n++] = digits[(v >> shift) & 15];
 	}
 	line[n++] = '\n';
-	ssize_t written = write(STDERR_FILENO, line, n);
+	long written = syscall(SYS_write, STDERR_FILENO, line, n); /* write() is a cancellation point */
 	(void)written; /* nothing is left to try when stderr is closed */
 	abort();
 }

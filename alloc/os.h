@@ -18,8 +18,8 @@ size_t os_page_size(void);
 void *os_map(size_t size);
 void os_unmap(void *addr, size_t size);
 
-/* Makes file pages exist and maps them, so that no later touch can raise SIGBUS. 0 or ENOMEM (also when the file
- * system is full). MADV_POPULATE_WRITE, madvise(2), Linux 5.14. */
+/* Makes pages exist and maps them, so that no later touch can raise SIGBUS. ENOMEM: they cannot be had, also when the
+ * file system is full; EINVAL: the kernel has no MADV_POPULATE_WRITE (madvise(2), Linux 5.14). */
 int os_commit(void *addr, size_t size);
 
 /* Gives the file's blocks back: reads as zero afterwards. 0 or errno. MADV_REMOVE. */

@@ -12,38 +12,53 @@
 #define STEP_PAGES 512u /* per tick: 2 MiB, about half a millisecond on tmpfs */
 #define STEP_LOOKS 64u  /* chunks looked at per tick */
 
-/* Punches one run of idle pages of a chunk. Returns its length, 0 when there is none or it cannot be punched. */
+/* Gives back what of [page, page + n), pages that were taken for it, makes whole pages of the system. Returns how many
+ * of ours those are. */
 static uint32_t
-punch_one(struct heap *heap, uint32_t chunk, uint32_t max)
+punch(struct heap *heap, uint32_t page, uint32_t n)
 {
-	uint32_t page, n = extent_take_committed(heap, chunk, max, &page);
+	uint64_t unit = os_page_size() >> HEAP_LG_PAGE; /* the kernel's pages may be larger than ours */
+	uint64_t origin = (uint64_t)(uintptr_t)heap->pages >> HEAP_LG_PAGE;
+	uint64_t begin = (origin + page + unit - 1) / unit * unit - origin, end = (origin + page + n) / unit * unit - origin;
 
-	if (n == 0)
+	if (begin >= end) {
+		extent_put_purged(heap, page, n, false, false);
 		return 0;
-	size_t unit = os_page_size() >> HEAP_LG_PAGE; /* the kernel's pages may be larger than ours */
-	uint32_t skip = (uint32_t)((unit - ((uintptr_t)heap_page_addr(heap, page) >> HEAP_LG_PAGE) % unit) % unit);
-	uint32_t whole = skip < n ? (uint32_t)((n - skip) / unit * unit) : 0;
-	bool done = false;
-
-	if (whole > 0) {
-		char *addr = heap_page_addr(heap, page + skip);
-		size_t size = (size_t)whole << HEAP_LG_PAGE;
-
-		done = (heap->backing == HEAP_BACKING_SPARSE ? os_punch(addr, size) : os_discard(addr, size)) == 0;
 	}
-	if (skip > 0)
-		extent_put_purged(heap, page, skip < n ? skip : n, false, false);
-	if (whole > 0) {
-		/* A private mapping of a file shows the file's old bytes again: not zero. */
-		extent_put_purged(heap, page + skip, whole, done, done && heap->backing == HEAP_BACKING_SPARSE);
-	}
-	if (n > skip + whole)
-		extent_put_purged(heap, page + skip + whole, n - skip - whole, false, false);
-	if (!done)
+	char *addr = heap_page_addr(heap, (uint32_t)begin);
+	size_t size = (size_t)(end - begin) << HEAP_LG_PAGE;
+	bool file = heap->backing == HEAP_BACKING_SPARSE;
+	bool done = (file ? os_punch(addr, size) : os_discard(addr, size)) == 0;
+
+	if (begin > page)
+		extent_put_purged(heap, page, (uint32_t)(begin - page), false, false);
+	/* A private mapping of a file shows the file's old bytes again: not zero. */
+	extent_put_purged(heap, (uint32_t)begin, (uint32_t)(end - begin), done, done && file);
+	if (page + n > end)
+		extent_put_purged(heap, (uint32_t)end, (uint32_t)(page + n - end), false, false);
+	if (!done) {
+		/* Locked pages, or a file system without holes: it would be the same the next time. */
+		atomic_store_explicit(&heap->purge_refused, 1, memory_order_relaxed);
 		return 0;
+	}
 	atomic_fetch_add_explicit(&heap->npurges, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&heap->purged_pages, whole, memory_order_relaxed);
-	return whole;
+	atomic_fetch_add_explicit(&heap->purged_pages, end - begin, memory_order_relaxed);
+	return (uint32_t)(end - begin);
+}
+
+/* Punches up to `max` idle pages of a chunk; returns how many. */
+static uint32_t
+punch_chunk(struct heap *heap, uint32_t chunk, uint32_t max)
+{
+	uint32_t done = 0, from = 0, page, n;
+
+	while (done < max && from < HEAP_CHUNK_PAGES &&
+	       atomic_load_explicit(&heap->purge_refused, memory_order_relaxed) == 0 &&
+	       (n = extent_take_committed(heap, chunk, from, max - done, &page)) > 0) {
+		from = (page & (HEAP_CHUNK_PAGES - 1)) + n;
+		done += punch(heap, page, n);
+	}
+	return done;
 }
 
 void
@@ -53,7 +68,12 @@ purge_tick(struct heap *heap)
 	uint64_t used = atomic_load_explicit(&heap->media->used_pages, memory_order_relaxed);
 	uint64_t keep = used / 4 > PURGE_KEEP_PAGES ? used / 4 : PURGE_KEEP_PAGES;
 
-	if (idle <= keep)
+	if (idle <= keep) {
+		if (atomic_load_explicit(&heap->purge_cursor, memory_order_relaxed) != UINT32_MAX)
+			atomic_store_explicit(&heap->purge_cursor, UINT32_MAX, memory_order_relaxed); /* G4 */
+		return;
+	}
+	if (atomic_load_explicit(&heap->purge_refused, memory_order_relaxed) != 0)
 		return;
 	uint64_t now = os_now_ns(), spent = atomic_load_explicit(&heap->purge_spent_ns, memory_order_relaxed);
 	if (spent * PURGE_TIME_SHARE > now - heap->born_ns)
@@ -67,12 +87,9 @@ purge_tick(struct heap *heap)
 	uint32_t want = over < STEP_PAGES ? (uint32_t)over : STEP_PAGES, done = 0;
 
 	for (uint32_t looks = 0; looks < STEP_LOOKS && done < want; looks++) {
-		uint32_t n;
-
 		if (at > chunks)
 			at = chunks;
-		while (done < want && (n = punch_one(heap, at, want - done)) > 0)
-			done += n;
+		done += punch_chunk(heap, at, want - done);
 		if (done < want)
 			at = at == 0 ? chunks : at - 1;
 	}
@@ -89,11 +106,7 @@ purge_all(struct heap *heap)
 
 	if (extent_idle_pages(heap) == 0)
 		return 0;
-	for (uint32_t chunk = chunks + 1; chunk-- > 0;) {
-		uint32_t n;
-
-		while ((n = punch_one(heap, chunk, HEAP_CHUNK_PAGES)) > 0)
-			total += n;
-	}
+	for (uint32_t chunk = chunks + 1; chunk-- > 0;)
+		total += punch_chunk(heap, chunk, HEAP_CHUNK_PAGES);
 	return total;
 }

@@ -5,7 +5,9 @@
  *         G2  punching takes at most one part in PURGE_TIME_SHARE of the time that passes; what it costs on this
  *             file system is measured, not assumed.
  *         G3  it runs on the slow path of allocation and at thread exit, never in free().
- *         G4  high addresses first: low ones are the next to be used again.
+ *         G4  high addresses first, from the top again each time the budget is exceeded: low ones are the next to be
+ *             used.
+ *         G5  a file system that refuses to punch is not asked again.
  * Locks:  extent lock in short steps; pages being punched are marked used meanwhile.
  * Media:  committed and dirty bits, through extent.h.
  */

@@ -76,20 +76,25 @@ heap_stats_get(struct heap *heap, struct heap_stats *stats)
 	stats->metadata = heap->size - heap->media->reserved - stats->capacity;
 	each_extent(heap, count_extent, &count);
 	for (const struct tcache *tc = heap->caches; tc != NULL; tc = tc->next) {
+		stats->ncaches += tc->cell != NULL;
 		for (unsigned sc = 1; sc <= SC_COUNT; sc++) {
 			struct heap_class_stats *class = &stats->classes[sc];
 
 			class->cached += tcache_count(tc, sc);
-			class->nmalloc += tc->mags[sc].nmalloc;
-			class->nfree += tc->mags[sc].nfree;
-			class->nfills += tc->mags[sc].nfills;
-			class->nflushes += tc->mags[sc].nflushes;
+			class->nmalloc += tc->mags[sc].counts.nmalloc;
+			class->nfree += tc->mags[sc].counts.nfree;
+			class->nfills += tc->mags[sc].counts.nfills;
+			class->nflushes += tc->mags[sc].counts.nflushes;
 		}
 	}
 	for (unsigned sc = 1; sc <= SC_COUNT; sc++) {
 		struct heap_class_stats *class = &stats->classes[sc];
 
 		class->slot_size = sc_size(sc);
+		class->nmalloc += heap->counts[sc].nmalloc;
+		class->nfree += heap->counts[sc].nfree;
+		class->nfills += heap->counts[sc].nfills;
+		class->nflushes += heap->counts[sc].nflushes;
 		class->used -= class->cached;
 		stats->allocated += class->used * class->slot_size;
 		stats->cached += class->cached * class->slot_size;
@@ -99,14 +104,13 @@ heap_stats_get(struct heap *heap, struct heap_stats *stats)
 		}
 	}
 	stats->allocated += stats->large_bytes;
-	stats->ncaches = heap->ncaches - 1; /* the shared one is nobody's */
 	stats->nreclaims = heap->nreclaims;
 	bool counted = heap->backing == HEAP_BACKING_SPARSE || heap->backing == HEAP_BACKING_PRIVATE;
 	stats->committed = counted ? atomic_load(&heap->committed_pages) << HEAP_LG_PAGE : stats->capacity;
 	stats->dirty = extent_idle_pages(heap) << HEAP_LG_PAGE;
 	stats->largest_free = (uint64_t)extent_longest_free(heap) << HEAP_LG_PAGE;
-	stats->nlarge_alloc = heap->nlarge_alloc;
-	stats->nlarge_free = heap->nlarge_free;
+	stats->nlarge_alloc = atomic_load(&heap->nlarge_alloc);
+	stats->nlarge_free = atomic_load(&heap->nlarge_free);
 	stats->ncommits = atomic_load(&heap->ncommits);
 	stats->npurges = atomic_load(&heap->npurges);
 	stats->purged = atomic_load(&heap->purged_pages) << HEAP_LG_PAGE;

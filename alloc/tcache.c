@@ -21,6 +21,7 @@
 #include "alloc/heap_state.h"
 #include "alloc/os.h"
 #include "alloc/page_map.h"
+#include "alloc/purge.h"
 #include "alloc/slab.h"
 
 #define MAX_SLOTS 128u
@@ -186,8 +187,8 @@ flush(struct tcache *tc, unsigned sc, uint32_t n)
 	release(tc->heap, sc, mag->slots + 1, n);
 	memmove(mag->slots + 1, mag->slots + 1 + n, (count - n) * sizeof(void *));
 	tc->top[sc] -= n;
-	mag->nfree += n;
-	mag->nflushes++;
+	mag->counts.nfree += n;
+	mag->counts.nflushes++;
 }
 
 static void
@@ -298,11 +299,11 @@ alloc(struct tcache *tc, unsigned sc, bool make)
 		return p;
 	}
 	mag->touched = true;
-	mag->nfills++;
+	mag->counts.nfills++;
 	grow(tc, sc);
 	if (sc > SC_SLAB_COUNT) {
 		p = make ? take_run(tc->heap, sc) : NULL;
-		mag->nmalloc += p != NULL;
+		mag->counts.nmalloc += p != NULL;
 		return p;
 	}
 	/* Straight into the empty magazine, lowest on top: that one goes out. One slot fits even where cap is 0. */
@@ -314,7 +315,7 @@ alloc(struct tcache *tc, unsigned sc, bool make)
 		return NULL;
 	if (got < n)
 		memmove(slots + 1, slots + 1 + n - got, got * sizeof(void *));
-	mag->nmalloc += got;
+	mag->counts.nmalloc += got;
 	if (mag->cap != 0)
 		tc->top[sc] = slots + got - 1;
 	return slots[got];
@@ -355,7 +356,7 @@ tcache_free(struct tcache *tc, void *p, unsigned sc)
 		grow(tc, sc);
 	if (mag->cap == 0) {
 		release(heap, sc, &p, 1);
-		mag->nfree++;
+		mag->counts.nfree++;
 		return;
 	}
 	if (tcache_count(tc, sc) == mag->cap) {
@@ -435,6 +436,15 @@ list_drop(struct heap *heap, struct tcache *tc)
 	if (tc->next != NULL)
 		tc->next->prev = tc->prev;
 	heap->ncaches--;
+	for (unsigned sc = 1; sc <= SC_COUNT; sc++) {
+		struct tcache_counts *counts = &tc->mags[sc].counts;
+
+		heap->counts[sc].nmalloc += counts->nmalloc;
+		heap->counts[sc].nfree += counts->nfree;
+		heap->counts[sc].nfills += counts->nfills;
+		heap->counts[sc].nflushes += counts->nflushes;
+		*counts = (struct tcache_counts){0, 0, 0, 0};
+	}
 	tc->cell = NULL;
 	tc->prev = NULL;
 	tc->next = heap->spare;
@@ -508,11 +518,16 @@ tcache_exit(struct heap *heap, struct tcache_cell *cell)
 
 	if (tc == NULL)
 		return;
+	/* The long part without the list's lock: threads end in crowds. */
+	lock_take(&tc->lock);
+	tcache_drain(tc);
+	purge_tick(heap);
+	lock_drop(&tc->lock);
+
 	lock_take(&heap->caches_lock);
 	lock_take(&tc->lock);
 	atomic_store_explicit(&cell->tc, &tcache_dummy, memory_order_release);
 	cell->own = NULL;
-	tcache_drain(tc);
 	list_drop(heap, tc);
 	lock_drop(&tc->lock);
 	if (heap->nspare > MAX_SPARE) {
@@ -573,6 +588,21 @@ tcache_freeze_all(struct heap *heap)
 }
 
 void
+tcache_drain_all(struct heap *heap)
+{
+	struct tcache *next;
+
+	for (struct tcache *tc = heap->caches; tc != NULL; tc = next) {
+		next = tc->next;
+		tcache_drain(tc);
+		if (tc->cell == NULL && tc != heap->shared) {
+			list_drop(heap, tc);
+			lock_drop(&tc->lock);
+		}
+	}
+}
+
+void
 tcache_thaw_all(struct heap *heap)
 {
 	for (struct tcache *tc = heap->caches; tc != NULL; tc = tc->next) {
@@ -587,17 +617,12 @@ tcache_thaw_all(struct heap *heap)
 void
 tcache_thaw_child(struct heap *heap, struct tcache_cell *own)
 {
-	struct tcache *next;
-
 	lock_renew(&heap->extent_lock);
 	for (unsigned sc = 1; sc <= SC_SLAB_COUNT; sc++)
 		lock_renew(&heap->bins[sc].lock);
-	for (struct tcache *tc = heap->caches; tc != NULL; tc = next) {
-		next = tc->next;
-		if (tc->cell != NULL && tc->cell != own) {
-			/* Its thread is not in this process; its cell may be anybody's memory by now. */
-			tcache_drain(tc);
-			list_drop(heap, tc);
+	for (struct tcache *tc = heap->caches; tc != NULL; tc = tc->next) {
+		if (tc->cell != own) {
+			tc->cell = NULL; /* that memory may be anybody's by now */
 		} else if (tc->cell != NULL) {
 			set_limit(tc);
 			atomic_store_explicit(&tc->cell->tc, tc, memory_order_release);

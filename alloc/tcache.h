@@ -38,13 +38,18 @@ extern struct tcache tcache_dummy;
 #define TCACHE_CELL_INIT { &tcache_dummy, NULL, 0 }
 #define TCACHE_FULL ((void *)1)
 
+/* Slots that left the heap for a cache and came back, and the batches they went in. */
+struct tcache_counts {
+	uint64_t nmalloc, nfree, nfills, nflushes;
+};
+
 /* One class's part of a cache. The cache's lock. */
 struct magazine {
 	void **slots;      /* array of max + 2 */
 	uint32_t claim;    /* slab number + 1 that refills come from; 0 none */
 	uint16_t cap, max; /* slots: now, and ever */
 	bool touched;      /* filled or flushed since the clock hand passed */
-	uint64_t nmalloc, nfree, nfills, nflushes;
+	struct tcache_counts counts;
 };
 
 struct tcache {
@@ -58,7 +63,7 @@ struct tcache {
 	struct heap *heap;
 	/* caches_lock */
 	struct tcache *next, *prev;
-	struct tcache_cell *cell; /* NULL: the shared cache, or spare */
+	struct tcache_cell *cell; /* NULL: the shared cache, spare, or of a thread that a fork left behind */
 	/* the cache's lock */
 	struct lock lock; /* LOCK_TCACHE */
 	size_t budget;    /* bytes that magazines may still grow by */
@@ -91,7 +96,11 @@ void tcache_fini(struct heap *heap);
 /* Holds all caches still, with their locks and the list's: no thread is inside the heap after it. */
 void tcache_freeze_all(struct heap *heap);
 void tcache_thaw_all(struct heap *heap);
-/* In a fork's child, frozen: renews the locks, takes over all caches but `own`'s, thaws that one. */
+/* All caches drained; those without a thread end. Frozen. */
+void tcache_drain_all(struct heap *heap);
+/* In a fork's child, frozen: renews the locks, thaws `own`'s cache. The others have no thread here; they stay listed
+ * and full until tcache_drain_all, so that a child that only calls exec, with the pool still shared, gives away
+ * nothing that the parent's threads hold. */
 void tcache_thaw_child(struct heap *heap, struct tcache_cell *own);
 
 /* Bytes and slots cached in class sc. Frozen. */

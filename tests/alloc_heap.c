@@ -108,7 +108,7 @@ attach_with(struct heap_config config)
 	int error = heap_attach(&made, &config);
 
 	if (!error)
-		heap_abandon(made);
+		heap_detach(made);
 	return error;
 }
 
