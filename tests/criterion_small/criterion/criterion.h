@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 struct small_options {
+	int none; /* so that a test may give no option */
 	void (*init)(void);
 	void (*fini)(void);
 	int signal;
@@ -72,10 +73,10 @@ small_add(struct small_test *test)
 #define Test(suite_, name_, ...)                                                                                   \
 	static void suite_##_##name_##_impl(void);                                                                 \
 	SMALL_ADD(suite_##_##name_, .suite = #suite_, .name = #name_, .run = suite_##_##name_##_impl,              \
-	          .options = {.init = NULL, ##__VA_ARGS__})                                                        \
+	          .options = {.none = 0, ##__VA_ARGS__})                                                        \
 	static void suite_##_##name_##_impl(void)
 
-#define TestSuite(suite_, ...) SMALL_ADD(suite_##_options, .suite = #suite_, .options = {.init = NULL, ##__VA_ARGS__})
+#define TestSuite(suite_, ...) SMALL_ADD(suite_##_options, .suite = #suite_, .options = {.none = 0, ##__VA_ARGS__})
 
 /* Prints and keeps the message; ends the child when `fatal`. */
 static inline bool
@@ -153,6 +154,9 @@ small_skip(const char *fmt, ...)
 #define cr_expect_not_null(p, ...) SMALL_OP(false, p, !=, NULL, __VA_ARGS__)
 #define cr_expect_str_eq(a, b, ...) SMALL_STR(false, a, ==, b, __VA_ARGS__)
 #define cr_expect_str_neq(a, b, ...) SMALL_STR(false, a, !=, b, __VA_ARGS__)
+#define cr_expect_str_empty(a, ...) SMALL(false, *(a) == 0, "empty: " #a, __VA_ARGS__)
+#define cr_expect_str_not_empty(a, ...) SMALL(false, *(a) != 0, "not empty: " #a, __VA_ARGS__)
+#define cr_expect_arr_neq(a, b, n, ...) SMALL_ARR(false, a, !=, b, n, __VA_ARGS__)
 #define cr_expect_arr_eq(a, b, n, ...) SMALL_ARR(false, a, ==, b, n, __VA_ARGS__)
 
 static inline const struct small_options *
