@@ -501,7 +501,7 @@ class Configuration:
         self.plain = not (options.debug or options.sanitize or options.coverage or options.fuzz or options.host
                           or options.assert_level is not None)
         if options.host or 'thread' in self.sanitize:  # see the file for why
-            self.criterion, self.criterion_libs = '-I$root/tests/criterion_small', ''
+            self.criterion, self.criterion_libs = '-isystem $root/tests/criterion_small', ''
         else:
             self.criterion, self.criterion_libs = output_of(['pkg-config', '--cflags', 'criterion']), '-lcriterion'
         self.manifest, self.made = [], set()
