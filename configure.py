@@ -267,6 +267,8 @@ FUZZ = [
 
 # ---- targets that are a script: name -> (what it needs built, command) ----------------------------------------------
 SCRIPTS = {
+    'bench-pmem': (['all'], 'sh {root}/tests/bench/bench_pmem.sh {root} {build} {cc}'),
+    'check-cross': ([], 'sh {root}/tests/check_cross.sh {root} {home} {python}'),
     'demo': (['all'], '{python} {root}/tests/demo.py {build}'),
     'check-programs': (['all'], '{python} {root}/tests/programs.py {build}'),
     'bench': (['all'], '{python} {root}/tests/bench/bench.py --cc={cc} {build}'),
@@ -408,7 +410,7 @@ def check_tables(strict):
 
 
 # Compiled by the scripts that use them, not by the build.
-SCRIPT_SOURCES = {'tests/bench/launch.c', 'tests/bench/workloads.c'}
+SCRIPT_SOURCES = {'tests/bench/bench_pmem.c', 'tests/bench/launch.c', 'tests/bench/workloads.c'}
 
 
 # ---- options --------------------------------------------------------------------------------------------------------

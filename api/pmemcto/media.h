@@ -29,8 +29,7 @@
 #define POOL_FORMAT_VERSION 1u
 
 #define POOL_FLAG_RESERVED 0x1u /* all blocks of the file are the pool's from the start: never punched */
-#define POOL_FLAG_ZEROED 0x2u   /* pages that the heap never used read as zero */
-#define POOL_FLAGS (POOL_FLAG_RESERVED | POOL_FLAG_ZEROED)
+#define POOL_FLAGS POOL_FLAG_RESERVED
 
 #define POOL_LAYOUT_SIZE 1024u
 #define POOL_HEADER_SIZE 4096u

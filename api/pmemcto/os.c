@@ -133,11 +133,10 @@ cto_os_unlock(int fd)
 }
 
 int
-cto_os_map_at(void *at, size_t size, int fd, bool writable)
+cto_os_map_at(void *at, size_t size, int fd, bool shared)
 {
-	int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-	int flags = (writable ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
-	void *p = mmap(at, size, prot, flags, fd, 0);
+	int flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+	void *p = mmap(at, size, PROT_READ | PROT_WRITE, flags, fd, 0);
 
 	if (p == MAP_FAILED)
 		return errno;

@@ -40,9 +40,9 @@ void cto_os_unlock(int fd);
 
 /* --- memory -------------------------------------------------------------------------------------------------- */
 
-/* Maps the file's first `size` bytes at exactly `at`: shared and writable, or private and read-only. EEXIST: something
- * else is there. */
-int cto_os_map_at(void *at, size_t size, int fd, bool writable);
+/* Maps the file's first `size` bytes at exactly `at`, for reading and writing; not shared: stores stay in this process.
+ * EEXIST: something else is there. */
+int cto_os_map_at(void *at, size_t size, int fd, bool shared);
 /* Returns when all that was written to those pages, and the file's own blocks, are durable. */
 int cto_os_sync(void *addr, size_t size);
 int cto_os_sync_file(int fd);

@@ -275,14 +275,14 @@ protect_header(void *base)
 }
 
 static struct heap_config
-config_of(void *base, size_t size, size_t reserved, uint32_t flags)
+config_of(void *base, size_t size, size_t reserved, uint32_t flags, bool zeroed)
 {
 	return (struct heap_config){
 		.base = base,
 		.size = size,
 		.reserved = reserved,
 		.backing = (flags & POOL_FLAG_RESERVED) != 0 ? HEAP_BACKING_FULL : HEAP_BACKING_SPARSE,
-		.zeroed = (flags & POOL_FLAG_ZEROED) != 0,
+		.zeroed = zeroed,
 		.min_align = 16,
 		.name = "libpmemcto",
 	};
@@ -351,7 +351,7 @@ choose_flags(const struct cto_file *file, void *base, uint32_t *flags)
 {
 	int error;
 
-	*flags = cto_os_all_holes(file->fd) ? POOL_FLAG_ZEROED : 0;
+	*flags = 0;
 	if (file->allocated < file->size) {
 		error = sys_populate(base, heap_offset());
 		if (error == 0)
@@ -363,7 +363,7 @@ choose_flags(const struct cto_file *file, void *base, uint32_t *flags)
 		}
 		/* the kernel cannot commit page by page: all at once */
 	}
-	*flags |= POOL_FLAG_RESERVED;
+	*flags = POOL_FLAG_RESERVED;
 	return cto_file_reserve(file);
 }
 
@@ -398,7 +398,8 @@ write_front(struct pool_front_media *front, const char *layout, const struct pla
 static int
 make(struct cto_pool *pool, const char *layout, bool fresh, struct place *place)
 {
-	uint32_t flags = POOL_FLAG_RESERVED | POOL_FLAG_ZEROED;
+	uint32_t flags = POOL_FLAG_RESERVED;
+	bool zeroed = fresh || cto_os_all_holes(pool->file.fd);
 	size_t size = cto_file_usable(&pool->file);
 	struct heap_config config;
 	int error = place_take(size, place);
@@ -418,7 +419,7 @@ make(struct cto_pool *pool, const char *layout, bool fresh, struct place *place)
 		error = choose_flags(&pool->file, place->base, &flags);
 	if (error != 0)
 		goto fail_map;
-	config = config_of(place->base, size, heap_offset(), flags);
+	config = config_of(place->base, size, heap_offset(), flags, zeroed);
 	error = heap_create(&pool->live.heap, &config);
 	if (error != 0) {
 		error = error == ENOMEM && !fresh ? ENOSPC : error;
@@ -551,9 +552,9 @@ examine(const char *path, const char *layout, struct cto_file *file, struct pool
 
 /* Maps the pool where it belongs, and nowhere else. */
 static int
-map(const char *path, const struct cto_file *file, const struct pool_desc_media *desc, bool writable)
+map(const char *path, const struct cto_file *file, const struct pool_desc_media *desc, bool shared)
 {
-	int error = cto_os_map_at((void *)(uintptr_t)desc->base, desc->size, file->fd, writable);
+	int error = cto_os_map_at((void *)(uintptr_t)desc->base, desc->size, file->fd, shared);
 
 	if (error == 0)
 		return 0;
@@ -578,12 +579,18 @@ heap_fault(const struct pool_desc_media *desc, bool *other_version)
 }
 
 static int
-attach(const struct pool_desc_media *desc, struct heap **heap)
+attach(const char *path, const struct pool_desc_media *desc, struct heap **heap)
 {
 	struct heap_config config =
-	    config_of((void *)(uintptr_t)desc->base, desc->size, desc->heap_offset, desc->flags);
+	    config_of((void *)(uintptr_t)desc->base, desc->size, desc->heap_offset, desc->flags, false);
+	int error = heap_attach(heap, &config);
 
-	return heap_attach(heap, &config);
+	errno = error;
+	if (error == EINVAL)
+		refuse(path, "the heap is damaged: its superblock is wrong");
+	else if (error != 0)
+		ERROR_ERRNO("\"%s\"", path);
+	return error;
 }
 
 struct fill {
@@ -640,6 +647,18 @@ mark_open(struct pool_front_media *front)
 	return error;
 }
 
+/* Nothing but the heap's own mark has changed. */
+static void
+unmark_open(struct pool_front_media *front)
+{
+	struct heap_media *media = (struct heap_media *)((char *)front + front->desc.heap_offset);
+
+	media->checksum = front->desc.heap_checksum;
+	cto_os_sync(media, sys_page_size());
+	set_consistent(front, 1);
+	sync_desc(front);
+}
+
 PMEMctopool *
 pmemcto_open(const char *path, const char *layout)
 {
@@ -664,29 +683,25 @@ pmemcto_open(const char *path, const char *layout)
 	mapped = (struct pool_front_media *)(uintptr_t)front.desc.base;
 	pool->span = front.desc.span;
 	fault = heap_fault(&front.desc, &other_version);
-	error = fault != NULL ? EINVAL : attach(&front.desc, &pool->live.heap);
-	if (error != 0) {
-		ERROR("\"%s\": %s", path, fault != NULL ? fault : error == EINVAL ?
-		    "the heap is damaged: its superblock is wrong" : "no memory for the heap's state");
+	error = fault != NULL ? refuse(path, fault) : mark_open(mapped);
+	if (error != 0)
 		goto fail_map;
-	}
+	error = attach(path, &front.desc, &pool->live.heap);
+	if (error != 0)
+		goto fail_mark;
 	error = refill(&pool->file, &front.desc, pool->live.heap);
 	if (error == 0)
-		error = mark_open(mapped);
+		error = record_publish(pool, mapped, front.desc.size);
 	if (error != 0)
 		goto fail_heap;
-	error = record_publish(pool, mapped, front.desc.size);
-	if (error != 0) {
-		set_consistent(mapped, 1); /* nothing else has changed */
-		sync_desc(mapped);
-		goto fail_heap;
-	}
 	protect_header(mapped);
 	errno = old_errno;
 	return (PMEMctopool *)mapped;
 
 fail_heap:
 	heap_abandon(pool->live.heap);
+fail_mark:
+	unmark_open(mapped);
 fail_map:
 	sys_unmap(mapped, front.desc.size);
 fail_file:
@@ -781,15 +796,10 @@ check_heap(const char *path, const struct pool_desc_media *desc)
 		errno = refuse(path, fault);
 		return other_version ? -1 : 0;
 	}
-	error = attach(desc, &heap);
-	if (error == EINVAL) {
-		refuse(path, "the heap is damaged: its superblock is wrong");
-		return 0;
-	}
+	error = attach(path, desc, &heap);
 	if (error != 0) {
 		errno = error;
-		ERROR_ERRNO("\"%s\"", path);
-		return -1;
+		return error == EINVAL ? 0 : -1;
 	}
 	why[0] = '\0';
 	result = heap_check(heap, why, sizeof(why));
