@@ -451,50 +451,72 @@ resize_extent(struct heap *heap, uint32_t page, uint32_t pages)
 	return true;
 }
 
+/* Resizes an extent where it stands, if it can be. */
+static bool
+realloc_in_place(struct heap *heap, struct tcache_cell *cell, uint32_t page, size_t size)
+{
+	uint32_t pages = extent_pages_of(size);
+
+	if (pages == UINT32_MAX)
+		return false;
+	struct tcache *tc = tcache_enter(heap, cell);
+	uint32_t old = heap->page_map[page];
+	bool stays = pages == old || resize_extent(heap, page, pages);
+	/* No room for the class's rounding: the bytes asked for will do. */
+	uint32_t least = (uint32_t)((size + HEAP_PAGE - 1) >> HEAP_LG_PAGE);
+	if (!stays && least < pages)
+		stays = least <= old || resize_extent(heap, page, least);
+	tcache_leave(tc);
+	return stays;
+}
+
+/* A smaller block for one that is to shrink, without going to any length for it. */
+static void *
+smaller_block(struct heap *heap, struct tcache_cell *cell, size_t size)
+{
+	struct request request = {size, 0, false};
+	void *p = heap_malloc_try(cell, size);
+
+	if (p == NULL) {
+		struct tcache *tc = tcache_enter(heap, cell);
+		p = take(heap, tc, &request);
+		tcache_leave(tc);
+	}
+	return p;
+}
+
 void *
 heap_realloc(struct heap *heap, struct tcache_cell *cell, void *p, size_t size)
 {
-	struct tcache *tc = tcache_enter(heap, cell);
+	/* The block is the caller's, so its records hold still: looking needs no lock. */
 	uint32_t page;
 	unsigned sc = block_at(heap, p, "realloc of a block that is not allocated:",
 			       "realloc of a pointer inside a block:", &page);
 	size_t usable = block_size(heap, sc, page);
-	bool stays = false;
+	void *moved;
 
 	if (size == 0)
 		size = 1;
 	if (sc <= SC_SLAB_COUNT) {
 		/* A block that keeps more than half of its slot keeps the slot. */
-		stays = size <= usable && (size > usable / 2 || sc_of(size) == sc);
-	} else if (size > SC_SLAB_MAX) {
-		uint32_t pages = extent_pages_of(size);
-
-		stays = pages == heap->page_map[page] ||
-			(pages != UINT32_MAX && resize_extent(heap, page, pages));
-		/* No room for the class's rounding: the bytes asked for will do. */
-		uint32_t least = (uint32_t)((size + HEAP_PAGE - 1) >> HEAP_LG_PAGE);
-		if (!stays && pages != UINT32_MAX && least < pages)
-			stays = least <= heap->page_map[page] || resize_extent(heap, page, least);
-	}
-	tcache_leave(tc);
-	if (stays)
-		return p;
-
-	void *moved = size <= usable ? NULL : heap_malloc(heap, cell, size);
-	if (size <= usable) {
-		/* Shrinking never fails: where a smaller block cannot be had, the old one serves, cut to size. */
-		struct request request = {size, 0, false};
-
-		tc = tcache_enter(heap, cell);
-		moved = take(heap, tc, &request);
-		if (moved == NULL && sc > SC_SLAB_COUNT)
-			resize_extent(heap, page, extent_pages_of(size));
-		tcache_leave(tc);
-		if (moved == NULL)
+		if (size <= usable && (size > usable / 2 || sc_of(size) == sc))
 			return p;
+	} else if (size > SC_SLAB_MAX && realloc_in_place(heap, cell, page, size)) {
+		return p;
 	}
-	if (moved == NULL)
-		return NULL;
+	if (size > usable) {
+		moved = heap_malloc(heap, cell, size);
+		if (moved == NULL)
+			return NULL;
+	} else {
+		/* Shrinking never fails: where a smaller block cannot be had, the old one serves, cut to size. */
+		moved = smaller_block(heap, cell, size);
+		if (moved == NULL) {
+			if (sc > SC_SLAB_COUNT)
+				realloc_in_place(heap, cell, page, size);
+			return p;
+		}
+	}
 	memcpy(moved, p, usable < size ? usable : size);
 	heap_free(heap, cell, p);
 	return moved;

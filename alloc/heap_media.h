@@ -9,7 +9,7 @@
  *             doc/media-format.md.
  * Media:  in the region. Byte order and word size of the machine that made it; the magic number shows both.
  *
- *   base -> | reserved for the caller | superblock | nodes (lowest level first) | chunks | page_class | page_map | slabs |
+ *   base -> | reserved for the caller | superblock | nodes (upper levels, then one per chunk) | chunks | page_class | page_map | slabs |
  *           | slot bitmaps | pages of blocks ... |
  *
  * Tables are laid out for the whole region but used only up to `ready_chunks`; nothing behind is ever touched, so a

@@ -185,7 +185,7 @@ span_add(struct span *span, size_t begin, size_t end)
 
 	if (begin == end)
 		return 0;
-	if (begin <= span->end && span->end != 0) {
+	if (begin <= span->end && span->end != 0) { /* tables may share a page */
 		if (end > span->end)
 			span->end = end;
 		return 0;
@@ -215,10 +215,12 @@ heap_each_used_range(struct heap *heap, int (*fn)(void *ctx, size_t offset, size
 	int result;
 
 	result = span_add(&span, media->reserved, up(media->reserved + sizeof(*media)));
-	for (unsigned level = 0; level < media->nlevels && result == 0; level++) {
+	/* As they lie: the upper levels, then the lowest. */
+	for (unsigned i = 1; i <= media->nlevels && result == 0; i++) {
+		unsigned level = i % media->nlevels;
 		uint64_t nodes = (chunks + (UINT64_C(1) << (HEAP_LG_FANOUT * level)) - 1) >> (HEAP_LG_FANOUT * level);
 
-		result = span_add(&span, media->nodes_off[level],
+		result = span_add(&span, media->nodes_off[level] / os_page_size() * os_page_size(),
 				  up(media->nodes_off[level] + nodes * sizeof(struct node_media)));
 	}
 	const struct {

@@ -480,6 +480,7 @@ create(struct heap *heap, struct tcache_cell *cell)
 	}
 	lock_take(&tc->lock);
 	tc->cell = cell;
+	tc->thread = pthread_self();
 	set_limit(tc);
 	list_add(heap, tc);
 	cell->own = tc;
@@ -582,7 +583,10 @@ tcache_freeze_all(struct heap *heap)
 		/* A fast path is some twenty instructions: who is busy is about to end, unless preempted. */
 		unsigned tries = 0;
 
-		while (tc->cell != NULL && atomic_load_explicit(&tc->cell->busy, memory_order_acquire) != 0)
+		/* Our own: busy when a signal handler that interrupted a fast path forks. It goes on where it was. */
+		if (tc->cell == NULL || pthread_equal(tc->thread, pthread_self()))
+			continue;
+		while (atomic_load_explicit(&tc->cell->busy, memory_order_acquire) != 0)
 			os_yield(tries++);
 	}
 }

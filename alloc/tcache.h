@@ -15,6 +15,7 @@
 #ifndef ALLOC_TCACHE_H
 #define ALLOC_TCACHE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -63,6 +64,7 @@ struct tcache {
 	struct heap *heap;
 	/* caches_lock */
 	struct tcache *next, *prev;
+	pthread_t thread;         /* that `cell` belongs to */
 	struct tcache_cell *cell; /* NULL: the shared cache, spare, or of a thread that a fork left behind */
 	/* the cache's lock */
 	struct lock lock; /* LOCK_TCACHE */

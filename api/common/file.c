@@ -168,11 +168,11 @@ map(struct pool_file *out, size_t size, size_t align)
 	return 0;
 }
 
-/* Decides how pages come to be: by trying with the first one, which every pool needs. */
+/* Decides how pages come to be: by trying with the second one, the heap's superblock. (The first becomes PROT_NONE.) */
 static int
 choose_backing(struct pool_file *out, const struct sys_space *space)
 {
-	int error = space->block_bytes > MIB ? EINVAL : sys_populate(out->base, sys_page_size());
+	int error = space->block_bytes > MIB ? EINVAL : sys_populate((char *)out->base + sys_page_size(), sys_page_size());
 
 	if (error == 0) {
 		out->backing = HEAP_BACKING_SPARSE;
