@@ -189,11 +189,21 @@ TESTS = {
     'pmem': [
         'api_pmem_env',
         'api_pmem_map',
+        'api_pmem_uw',
+        'mt_pmem_threads',
         'nth_pmem_map',
     ],
+    'pmem.own': [
+        'api_pmem_dax',
+        'api_pmem_range',
+    ],
     'pmemcto': [
+        'api_pmemcto_blocks',
+        'api_pmemcto_close',
         'api_pmemcto_create',
+        'api_pmemcto_funcs',
         'api_pmemcto_open',
+        'api_pmemcto_sessions',
     ],
     'vmmalloc': [
     ],
@@ -228,6 +238,9 @@ TEST_PROGRAMS = {
     ],
     'pmem': [
         'pmem_calls',
+    ],
+    'pmemcto': [
+        'cto_session',
     ],
     'vmem': [
         'vmem_calls',

@@ -90,10 +90,12 @@ test_dir_remove(void)
 {
 	DIR *dir = opendir(test_dir);
 	struct dirent *entry;
+	char path[512];
 
 	while (dir != NULL && (entry = readdir(dir)) != NULL) {
-		if (entry->d_name[0] != '.' && unlink(in_dir(entry->d_name)) != 0)
-			rmdir(in_dir(entry->d_name));
+		snprintf(path, sizeof(path), "%s/%s", test_dir, entry->d_name);
+		if (entry->d_name[0] != '.' && unlink(path) != 0)
+			rmdir(path);
 	}
 	if (dir != NULL)
 		closedir(dir);
