@@ -106,6 +106,9 @@ LIBRARIES = {
             'api/vmmalloc/stats.c',
             'api/vmmalloc/thread.c',
         ],
+        'shared_sources': [  # not in the static library
+            'api/vmmalloc/deepbind.c',
+        ],
     },
     'pmem': {
         'description': 'persistent memory: mapping, flushing and copying',
@@ -197,6 +200,9 @@ TESTS = {
         'api_pmem_dax',
         'api_pmem_range',
     ],
+    'pmemcto.own': [
+        'media_pmemcto',
+    ],
     'pmemcto': [
         'api_pmemcto_blocks',
         'api_pmemcto_close',
@@ -204,6 +210,7 @@ TESTS = {
         'api_pmemcto_funcs',
         'api_pmemcto_open',
         'api_pmemcto_sessions',
+        'mt_pmemcto_pools',
     ],
     'vmmalloc': [
     ],
@@ -399,7 +406,7 @@ def check_tables(strict):
     progress, is let through with a warning; not even that when `strict`."""
     listed = set(ALLOC + FLUSH + sum(FLUSH_FOR.values(), []) + COMMON + TEST_SUPPORT)
     for library in LIBRARIES.values():
-        listed.update(library['sources'])
+        listed.update(library['sources'] + library.get('shared_sources', []))
     for sources in TOOLS.values():
         listed.update(sources)
     listed.update('tests/%s.c' % name for names in TESTS.values() for name in names)
@@ -585,12 +592,12 @@ class Configuration:
         return {name: self.objects(sources, variant, variant)
                 for name, sources in (('alloc', ALLOC), ('flush', FLUSH + FLUSH_FOR[self.arch]), ('common', COMMON))}
 
-    def library(self, name, library, variant, parts, own, folder):
+    def library(self, name, library, variant, parts, own, shared_only, folder):
         """lib<name>.so{,.1,.1.0.0} and lib<name>.a in a folder; the list of them."""
         objects = [o for part in library.get('parts', ['alloc', 'common']) for o in parts[part]] + own
         soname = 'lib%s.so.1' % name
         so_map = '$root/' + library['map']
-        real = self.ninja.build('%s/%s.0.0' % (folder, soname), 'shared', objects, implicit=[so_map],
+        real = self.ninja.build('%s/%s.0.0' % (folder, soname), 'shared', objects + shared_only, implicit=[so_map],
                                 soname=soname, map=so_map)
         first = self.ninja.build('%s/%s' % (folder, soname), 'symlink', [], implicit=[real], target=soname + '.0.0')
         plain = self.ninja.build('%s/lib%s.so' % (folder, name), 'symlink', [], implicit=[first], target=soname)
@@ -608,7 +615,8 @@ class Configuration:
                 if not library['sources']:
                     continue
                 own = self.objects(library['sources'], variant, variant, library.get('flags', ''))
-                self.products += self.library(name, library, variant, parts, own, folder)
+                shared_only = self.objects(library.get('shared_sources', []), variant, variant, library.get('flags', ''))
+                self.products += self.library(name, library, variant, parts, own, shared_only, folder)
                 if variant == 'release':
                     self.own[name] = own
             if variant == 'release':
@@ -809,7 +817,8 @@ def built_libraries():
 
 def library_sources():
     return (ALLOC + FLUSH + FLUSH_FOR['x86_64'] + COMMON +
-            [source for library in LIBRARIES.values() for source in library['sources']])
+            [source for library in LIBRARIES.values()
+             for source in library['sources'] + library.get('shared_sources', [])])
 
 
 def all_files():

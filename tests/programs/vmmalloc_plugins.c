@@ -69,6 +69,25 @@ use(void *plugin)
 	}
 }
 
+/* The other way: the plugin frees what we and, through us, libc gave. */
+static void
+hand_over(void *plugin)
+{
+	void (*take)(void *) = (void (*)(void *))dlsym(plugin, "take");
+
+	CHECK(take != NULL);
+	for (size_t size = 1; size < 2000000; size = size * 3 + 1) {
+		char *p = malloc(size);
+
+		CHECK(p != NULL);
+		memset(p, 1, size);
+		take(p);
+	}
+	char *copy = strdup("from libc, which calls our malloc");
+	CHECK(copy != NULL);
+	take(copy);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -92,6 +111,7 @@ main(int argc, char **argv)
 		return 0;
 	}
 	use(plugin);
+	hand_over(plugin);
 	CHECK(dlclose(plugin) == 0);
 	return 0;
 }
