@@ -28,4 +28,20 @@ nt_set_line(char *d, uint64_t v)
 	nt32(d + 32, dup32(v));
 }
 
+#define NT_GROUP 7
+ALWAYS_INLINE AVX void
+nt_group(char *d, const char *s)
+{
+	v32 v[NT_GROUP * LINE / 32];
+
+#pragma GCC unroll 16
+	for (int i = 0; i < NT_GROUP * LINE / 32; i++)
+		v[i] = ld32(s + i * 32);
+	keep_order();
+#pragma GCC unroll 16
+	for (int i = 0; i < NT_GROUP * LINE / 32; i++)
+		nt32(d + i * 32, v[i]);
+	keep_order();
+}
+
 #include "flush/copy_impl.h"

@@ -24,4 +24,20 @@ nt_set_line(char *d, uint64_t v)
 	nt64(d, dup64(v));
 }
 
+#define NT_GROUP 16
+ALWAYS_INLINE AVX512F void
+nt_group(char *d, const char *s)
+{
+	v64 v[NT_GROUP * LINE / 64];
+
+#pragma GCC unroll 16
+	for (int i = 0; i < NT_GROUP * LINE / 64; i++)
+		v[i] = ld64(s + i * 64);
+	keep_order();
+#pragma GCC unroll 16
+	for (int i = 0; i < NT_GROUP * LINE / 64; i++)
+		nt64(d + i * 64, v[i]);
+	keep_order();
+}
+
 #include "flush/copy_impl.h"

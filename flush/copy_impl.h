@@ -8,6 +8,7 @@
  *   dup16 ... up to WIDTH: that many bytes out of a uint64_t
  *   nt8           store past the cache, multiple of 8; only with HAVE_NT
  *   nt_line       a line past the cache from any address; nt_set_line the same from the widest value; with HAVE_NT
+ *   nt_group      NT_GROUP lines, all loads before all stores; with HAVE_NT
  *   ENGINE_FLUSH(p, kind), ENGINE_FENCE(): of line.h, or the recording ones of tests/flush_record.c
  *
  * Rules:  C1  an aligned word that lies wholly inside the destination is written by one store of it before any other
@@ -241,6 +242,19 @@ FN(set_words_nt)(char *d, uint64_t v, size_t n)
 }
 #endif
 
+/* Out of line: heads and tails of long ones, where a call is not noticed, but its text would be in dozens of places. */
+NOINLINE TARGET void
+FN(copy_far)(char *d, const char *s, size_t n)
+{
+	FN(copy_small)(d, s, n);
+}
+
+NOINLINE TARGET void
+FN(set_far)(char *d, uint64_t v, size_t n)
+{
+	FN(set_small)(d, v, n);
+}
+
 /* 1 to 64 bytes; past the cache at most 63, inside one line. */
 ALWAYS_INLINE TARGET void
 FN(copy_piece)(char *d, const char *s, size_t n, enum line_kind kind, bool nt, bool up)
@@ -252,7 +266,7 @@ FN(copy_piece)(char *d, const char *s, size_t n, enum line_kind kind, bool nt, b
 	(void)nt;
 	(void)up;
 #endif
-	FN(copy_small)(d, s, n);
+	FN(copy_far)(d, s, n);
 	FN(flush_small)(d, n, kind);
 }
 
@@ -265,7 +279,7 @@ FN(set_piece)(char *d, uint64_t v, size_t n, enum line_kind kind, bool nt)
 #else
 	(void)nt;
 #endif
-	FN(set_small)(d, v, n);
+	FN(set_far)(d, v, n);
 	FN(flush_small)(d, n, kind);
 }
 
@@ -285,18 +299,24 @@ FN(copy_line)(char *d, const char *s, bool nt)
 	FN(copy_words)(d, s, LINE);
 }
 
-/* d: a multiple of LINE. Four lines are loaded, stored and flushed together: the stores need not wait for each flush. */
+/* d: a multiple of LINE. Lines are loaded, stored and flushed in groups: as many past the cache as the registers hold,
+ * which keeps the memory bus from turning around for each; and four through it, so that stores need not wait for flushes. */
 ALWAYS_INLINE TARGET void
 FN(copy_lines_up)(char *d, const char *s, size_t lines, enum line_kind kind, bool nt)
 {
-	for (; lines >= 4; lines -= 4, d += 4 * LINE, s += 4 * LINE) {
-		for (int i = 0; i < 4; i++)
-			FN(copy_line)(d + i * LINE, s + i * LINE, nt);
-		if (!nt)
+#ifdef HAVE_NT
+	if (nt)
+		for (; lines >= NT_GROUP; lines -= NT_GROUP, d += NT_GROUP * LINE, s += NT_GROUP * LINE)
+			nt_group(d, s);
+#endif
+	if (!nt)
+		for (; lines >= 4; lines -= 4, d += 4 * LINE, s += 4 * LINE) {
+			for (int i = 0; i < 4; i++)
+				FN(copy_words)(d + i * LINE, s + i * LINE, LINE);
 			for (int i = 0; i < 4; i++)
 				ENGINE_FLUSH(d + i * LINE, kind);
-		keep_order();
-	}
+			keep_order();
+		}
 	for (; lines > 0; lines--, d += LINE, s += LINE) {
 		FN(copy_line)(d, s, nt);
 		if (!nt)
@@ -309,6 +329,14 @@ FN(copy_lines_up)(char *d, const char *s, size_t lines, enum line_kind kind, boo
 ALWAYS_INLINE TARGET void
 FN(copy_lines_down)(char *d, const char *s, size_t lines, enum line_kind kind, bool nt)
 {
+#ifdef HAVE_NT
+	if (nt)
+		for (; lines >= NT_GROUP; lines -= NT_GROUP) {
+			d -= NT_GROUP * LINE;
+			s -= NT_GROUP * LINE;
+			nt_group(d, s);
+		}
+#endif
 	for (; lines > 0; lines--) {
 		d -= LINE;
 		s -= LINE;
@@ -319,56 +347,58 @@ FN(copy_lines_down)(char *d, const char *s, size_t lines, enum line_kind kind, b
 	}
 }
 
-/* Any length from 1 up. C2: stores at d do not reach the bytes that are still to be read when d lies before s, or
- * behind its end; else the copy goes downward. */
+/* From the start to the end; any length. C2: right when d lies before s, or behind its end. */
 ALWAYS_INLINE TARGET void
-FN(copy_long)(char *d, const char *s, size_t n, enum line_kind kind, bool nt, bool wc)
+FN(copy_up)(char *d, const char *s, size_t n, enum line_kind kind, bool nt, bool wc)
 {
-	if ((uintptr_t)d - (uintptr_t)s >= n) {
-		size_t head = -(uintptr_t)d & (LINE - 1);
+	size_t head = -(uintptr_t)d & (LINE - 1);
 
-		if (head != 0) {
-			if (head > n)
-				head = n;
-			FN(copy_piece)(d, s, head, kind, nt, true);
-			d += head;
-			s += head;
-			n -= head;
-		}
-		if (wc)
-			for (; n >= WC_BLOCK + LINE; n -= WC_BLOCK, d += WC_BLOCK, s += WC_BLOCK) {
-				FN(copy_lines_up)(d, s, WC_BLOCK / LINE, kind, nt);
-				ENGINE_FENCE();
-			}
-		FN(copy_lines_up)(d, s, n / LINE, kind, nt);
-		d += n & -(size_t)LINE;
-		s += n & -(size_t)LINE;
-		if ((n & (LINE - 1)) != 0)
-			FN(copy_piece)(d, s, n & (LINE - 1), kind, nt, true);
-	} else {
-		size_t tail = (uintptr_t)(d + n) & (LINE - 1);
-
-		d += n;
-		s += n;
-		if (tail != 0) {
-			if (tail > n)
-				tail = n;
-			d -= tail;
-			s -= tail;
-			n -= tail;
-			FN(copy_piece)(d, s, tail, kind, nt, false);
-		}
-		if (wc)
-			for (; n >= WC_BLOCK + LINE; n -= WC_BLOCK, d -= WC_BLOCK, s -= WC_BLOCK) {
-				FN(copy_lines_down)(d, s, WC_BLOCK / LINE, kind, nt);
-				ENGINE_FENCE();
-			}
-		FN(copy_lines_down)(d, s, n / LINE, kind, nt);
-		d -= n;
-		s -= n;
-		if ((n & (LINE - 1)) != 0)
-			FN(copy_piece)(d, s, n & (LINE - 1), kind, nt, false);
+	if (head > n)
+		head = n;
+	if (head != 0) {
+		FN(copy_piece)(d, s, head, kind, nt, true);
+		d += head;
+		s += head;
+		n -= head;
 	}
+	if (wc)
+		for (; n >= WC_BLOCK + LINE; n -= WC_BLOCK, d += WC_BLOCK, s += WC_BLOCK) {
+			FN(copy_lines_up)(d, s, WC_BLOCK / LINE, kind, nt);
+			ENGINE_FENCE();
+		}
+	FN(copy_lines_up)(d, s, n / LINE, kind, nt);
+	d += n & -(size_t)LINE;
+	s += n & -(size_t)LINE;
+	if ((n & (LINE - 1)) != 0)
+		FN(copy_piece)(d, s, n & (LINE - 1), kind, nt, true);
+}
+
+/* From the end to the start. C2: right when d lies inside the source. */
+ALWAYS_INLINE TARGET void
+FN(copy_down)(char *d, const char *s, size_t n, enum line_kind kind, bool nt, bool wc)
+{
+	size_t tail = (uintptr_t)(d + n) & (LINE - 1);
+
+	d += n;
+	s += n;
+	if (tail > n)
+		tail = n;
+	if (tail != 0) {
+		d -= tail;
+		s -= tail;
+		n -= tail;
+		FN(copy_piece)(d, s, tail, kind, nt, false);
+	}
+	if (wc)
+		for (; n >= WC_BLOCK + LINE; n -= WC_BLOCK, d -= WC_BLOCK, s -= WC_BLOCK) {
+			FN(copy_lines_down)(d, s, WC_BLOCK / LINE, kind, nt);
+			ENGINE_FENCE();
+		}
+	FN(copy_lines_down)(d, s, n / LINE, kind, nt);
+	d -= n;
+	s -= n;
+	if ((n & (LINE - 1)) != 0)
+		FN(copy_piece)(d, s, n & (LINE - 1), kind, nt, false);
 }
 
 ALWAYS_INLINE TARGET void
@@ -402,13 +432,13 @@ FN(set_lines)(char *d, uint64_t v, size_t lines, enum line_kind kind, bool nt)
 }
 
 ALWAYS_INLINE TARGET void
-FN(set_long)(char *d, uint64_t v, size_t n, enum line_kind kind, bool nt, bool wc)
+FN(set_up)(char *d, uint64_t v, size_t n, enum line_kind kind, bool nt, bool wc)
 {
 	size_t head = -(uintptr_t)d & (LINE - 1);
 
+	if (head > n)
+		head = n;
 	if (head != 0) {
-		if (head > n)
-			head = n;
 		FN(set_piece)(d, v, head, kind, nt);
 		d += head;
 		n -= head;
@@ -451,191 +481,268 @@ FN(fence_nt)(enum line_kind kind)
 		ENGINE_FENCE();
 }
 
-typedef void FN(copy_fn)(char *d, const char *s, size_t n);
-typedef void FN(set_fn)(char *d, uint64_t v, size_t n);
+/* The ways out of line, for one kind; `then` is what follows, so that a call of one is always a jump. What is rare has
+ * a function of its own, so that the usual way keeps all in registers. A copy onto itself stores nothing: the bytes may
+ * be another thread's to change. */
+#define THEN_DRAIN(kind) FN(drain)(kind)
+#define THEN_NOTHING(kind) ((void)0)
 
-/* The ways out of line, for one kind. A copy onto itself stores nothing: the bytes may be another thread's to change. */
-#define LONG_WAYS(name, kind) \
-	NOINLINE TARGET void FN(copy_mov_##name)(char *d, const char *s, size_t n) \
+#define COPY_WAYS(name, kind, then) \
+	NOINLINE TARGET void *FN(copy_mov_down_##name)(char *d, const char *s, size_t n) \
 	{ \
 		if (d == s) \
 			FN(flush_lines)(d, n, kind); \
-		else if (n > LINE) \
-			FN(copy_long)(d, s, n, kind, false, false); \
 		else \
-			FN(copy_piece)(d, s, n, kind, false, true); \
+			FN(copy_down)(d, s, n, kind, false, false); \
+		then(kind); \
+		return d; \
 	} \
-	NOINLINE TARGET void FN(set_mov_##name)(char *d, uint64_t v, size_t n) \
+	NOINLINE TARGET void *FN(copy_mov_##name)(char *d, const char *s, size_t n) \
+	{ \
+		if (RARELY((uintptr_t)d - (uintptr_t)s < n)) \
+			return FN(copy_mov_down_##name)(d, s, n); \
+		if (n > LINE) \
+			FN(copy_up)(d, s, n, kind, false, false); \
+		else if (n != 0) \
+			FN(copy_piece)(d, s, n, kind, false, true); \
+		then(kind); \
+		return d; \
+	} \
+	NOINLINE TARGET void *FN(set_mov_##name)(char *d, uint64_t v, size_t n) \
 	{ \
 		if (n > LINE) \
-			FN(set_long)(d, v, n, kind, false, false); \
-		else \
+			FN(set_up)(d, v, n, kind, false, false); \
+		else if (n != 0) \
 			FN(set_piece)(d, v, n, kind, false); \
-	} \
-	LONG_NT_WAYS(name, kind)
+		then(kind); \
+		return d; \
+	}
 
 #ifdef HAVE_NT
-#define LONG_NT_WAYS(name, kind) \
-	NOINLINE TARGET void FN(copy_nt_##name)(char *d, const char *s, size_t n) \
+#define NT_WAYS(name, kind, then) \
+	NOINLINE TARGET void *FN(copy_nt_rare_##name)(char *d, const char *s, size_t n) \
 	{ \
-		if (RARELY(d == s)) \
+		if (d == s) \
 			FN(flush_lines)(d, n, kind); \
-		else if (WC_BARRIER) \
-			FN(copy_long)(d, s, n, kind, true, true); \
+		else if ((uintptr_t)d - (uintptr_t)s < n) \
+			FN(copy_down)(d, s, n, kind, true, WC_BARRIER); \
 		else \
-			FN(copy_long)(d, s, n, kind, true, false); \
+			FN(copy_up)(d, s, n, kind, true, true); \
 		FN(fence_nt)(kind); \
+		then(kind); \
+		return d; \
 	} \
-	NOINLINE TARGET void FN(set_nt_##name)(char *d, uint64_t v, size_t n) \
+	NOINLINE TARGET void *FN(copy_nt_##name)(char *d, const char *s, size_t n) \
 	{ \
-		if (WC_BARRIER) \
-			FN(set_long)(d, v, n, kind, true, true); \
-		else \
-			FN(set_long)(d, v, n, kind, true, false); \
+		if (RARELY((uintptr_t)d - (uintptr_t)s < n || WC_BARRIER)) \
+			return FN(copy_nt_rare_##name)(d, s, n); \
+		FN(copy_up)(d, s, n, kind, true, false); \
 		FN(fence_nt)(kind); \
+		then(kind); \
+		return d; \
+	} \
+	NOINLINE TARGET void *FN(set_nt_##name)(char *d, uint64_t v, size_t n) \
+	{ \
+		FN(set_up)(d, v, n, kind, true, WC_BARRIER); \
+		FN(fence_nt)(kind); \
+		then(kind); \
+		return d; \
 	}
+#define NT_WAY(way, name) FN(way##_nt_##name)
 #else
-#define LONG_NT_WAYS(name, kind)
+#define NT_WAYS(name, kind, then)
+#define NT_WAY(way, name) FN(way##_mov_##name)
 #endif
 
-/* Without a flag: by length; never past the cache when the cache is persistent. */
-ALWAYS_INLINE TARGET void
-FN(copy_default)(char *d, const char *s, size_t n, enum line_kind kind, const char *trace, FN(copy_fn) *mov,
+typedef void *FN(copy_fn)(char *d, const char *s, size_t n);
+typedef void *FN(set_fn)(char *d, uint64_t v, size_t n);
+
+/* Without a flag: by length; never past the cache when the cache is persistent. For a few words and a line the call of
+ * a way would be noticed. */
+ALWAYS_INLINE TARGET void *
+FN(copy_default)(char *d, const char *s, size_t n, enum line_kind kind, bool drain, const char *trace, FN(copy_fn) *mov,
     FN(copy_fn) *nt)
 {
 	(void)trace;
 	if (kind == LINE_EMPTY || !CAN_NT || n < copy_settings.nt_threshold) {
-		if (n > LINE) {
-			TRACE_MOV("memmove", trace, d, s, n);
-			mov(d, s, n);
-		} else if (n != 0) {
-			TRACE_MOV("memmove", trace, d, s, n);
-			if (d != s)
-				FN(copy_small)(d, s, n);
-			FN(flush_small)(d, n, kind);
-		}
-	} else if (n != 0) {
+		TRACE_MOV("memmove", trace, d, s, n);
+		if (n > LINE || n == 0 || d == s)
+			return mov(d, s, n);
+		FN(copy_small)(d, s, n);
+		FN(flush_small)(d, n, kind);
+	} else {
 		TRACE_NT("memmove", trace, d, s, n);
-		nt(d, s, n);
+#ifdef HAVE_NT
+		if (n == LINE && ((uintptr_t)d & (LINE - 1)) == 0 && d != s)
+			nt_line(d, s);
+		else if (n > LINE || (uintptr_t)d - (uintptr_t)s < n || !FN(copy_words_nt)(d, s, n, true))
+			return nt(d, s, n);
+#else
+		return nt(d, s, n);
+#endif
+		FN(fence_nt)(kind);
 	}
+	if (drain)
+		FN(drain)(kind);
+	return d;
 }
 
-ALWAYS_INLINE TARGET void
-FN(set_default)(char *d, uint64_t v, size_t n, enum line_kind kind, const char *trace, FN(set_fn) *mov, FN(set_fn) *nt)
+ALWAYS_INLINE TARGET void *
+FN(set_default)(char *d, uint64_t v, size_t n, enum line_kind kind, bool drain, const char *trace, FN(set_fn) *mov,
+    FN(set_fn) *nt)
 {
 	(void)trace;
 	if (kind == LINE_EMPTY || !CAN_NT || n < copy_settings.nt_threshold) {
-		if (n > LINE) {
-			TRACE_MOV("memset", trace, d, NULL, n);
-			mov(d, v, n);
-		} else if (n != 0) {
-			TRACE_MOV("memset", trace, d, NULL, n);
-			FN(set_small)(d, v, n);
-			FN(flush_small)(d, n, kind);
-		}
-	} else if (n != 0) {
+		TRACE_MOV("memset", trace, d, NULL, n);
+		if (n > LINE || n == 0)
+			return mov(d, v, n);
+		FN(set_small)(d, v, n);
+		FN(flush_small)(d, n, kind);
+	} else {
 		TRACE_NT("memset", trace, d, NULL, n);
-		nt(d, v, n);
+#ifdef HAVE_NT
+		if (n == LINE && ((uintptr_t)d & (LINE - 1)) == 0)
+			nt_set_line(d, v);
+		else if (n > LINE || !FN(set_words_nt)(d, v, n))
+			return nt(d, v, n);
+#else
+		return nt(d, v, n);
+#endif
+		FN(fence_nt)(kind);
 	}
+	if (drain)
+		FN(drain)(kind);
+	return d;
 }
 
-/* The first flag that says something, in this order: NOFLUSH; WC or NONTEMPORAL; WB or TEMPORAL. With persistent caches
- * only NONTEMPORAL goes past them. 1: past the cache, 0: through it, -1: no flag says. */
+/* What the flags say, looked at in this order: NOFLUSH; WC or NONTEMPORAL; WB or TEMPORAL. With persistent caches only
+ * NONTEMPORAL goes past them. 1: past the cache, 0: through it, -1: no flag says. */
 ALWAYS_INLINE int
 FN(way)(unsigned flags, enum line_kind kind)
 {
 	if ((flags & (kind == LINE_EMPTY ? FLUSH_NONTEMPORAL : FLUSH_NONTEMPORAL | FLUSH_WC)) != 0)
-		return 1;
+		return CAN_NT;
 	if ((flags & (FLUSH_TEMPORAL | FLUSH_WB)) != 0)
 		return 0;
 	return -1;
 }
 
-#define COPY_BY_FLAGS(op, default_fn, d, s, n, flags, kind, trace, mov, nt, noflush) \
-	do { \
-		int way_; \
-\
-		if (n == 0) /* nothing to drain either */ \
-			break; \
-		if ((flags & FLUSH_NOFLUSH) != 0) { \
-			TRACE_MOV(op, "noflush", d, NULL, n); \
-			noflush(d, s, n); \
-			break; \
-		} \
-		way_ = FN(way)(flags, kind); \
-		if (way_ < 0) { \
-			default_fn(d, s, n, kind, trace, mov, nt); \
-		} else if (way_ == 0 || !CAN_NT) { \
-			TRACE_MOV(op, trace, d, NULL, n); \
-			mov(d, s, n); \
-		} else { \
-			TRACE_NT(op, trace, d, NULL, n); \
-			nt(d, s, n); \
-		} \
-		if ((flags & FLUSH_NODRAIN) == 0) \
-			FN(drain)(kind); \
-	} while (0)
-
 #define SPREAD(c) ((unsigned char)(c) * UINT64_C(0x0101010101010101))
 
-/* The six functions of a table row. */
-#define ENTRIES(name, kind, copy_nt, set_nt) \
+/* The six functions of a table row. <name>: a way that leaves the drain to the caller, <name>_drain: one that drains. */
+#define ENTRIES(name, kind) \
 	static TARGET void *FN(copy_persist_##name)(void *dest, const void *src, size_t len) \
 	{ \
-		FN(copy_default)(dest, src, len, kind, #name, FN(copy_mov_##name), copy_nt); \
-		FN(drain)(kind); \
-		return dest; \
+		return FN(copy_default)(dest, src, len, kind, true, #name, FN(copy_mov_##name##_drain), \
+		    NT_WAY(copy, name##_drain)); \
 	} \
 	static TARGET void *FN(copy_nodrain_##name)(void *dest, const void *src, size_t len) \
 	{ \
-		FN(copy_default)(dest, src, len, kind, #name, FN(copy_mov_##name), copy_nt); \
-		return dest; \
-	} \
-	static TARGET void *FN(copy_##name)(void *dest, const void *src, size_t len, unsigned flags) \
-	{ \
-		char *d = dest; \
-		const char *s = src; \
-\
-		COPY_BY_FLAGS("memmove", FN(copy_default), d, s, len, flags, kind, #name, FN(copy_mov_##name), copy_nt, \
-		    FN(copy_mov_empty)); \
-		return dest; \
+		return FN(copy_default)(dest, src, len, kind, false, #name, FN(copy_mov_##name), NT_WAY(copy, name)); \
 	} \
 	static TARGET void *FN(set_persist_##name)(void *dest, int c, size_t len) \
 	{ \
-		FN(set_default)(dest, SPREAD(c), len, kind, #name, FN(set_mov_##name), set_nt); \
-		FN(drain)(kind); \
-		return dest; \
+		return FN(set_default)(dest, SPREAD(c), len, kind, true, #name, FN(set_mov_##name##_drain), \
+		    NT_WAY(set, name##_drain)); \
 	} \
 	static TARGET void *FN(set_nodrain_##name)(void *dest, int c, size_t len) \
 	{ \
-		FN(set_default)(dest, SPREAD(c), len, kind, #name, FN(set_mov_##name), set_nt); \
-		return dest; \
+		return FN(set_default)(dest, SPREAD(c), len, kind, false, #name, FN(set_mov_##name), NT_WAY(set, name)); \
+	} \
+	static TARGET void *FN(copy_##name)(void *dest, const void *src, size_t len, unsigned flags) \
+	{ \
+		bool nodrain = (flags & FLUSH_NODRAIN) != 0; \
+		int way = FN(way)(flags, kind); \
+\
+		if ((flags & FLUSH_NOFLUSH) != 0) { \
+			TRACE_MOV("memmove", "noflush", dest, src, len); \
+			return FN(copy_mov_empty)(dest, src, len); \
+		} \
+		if (way < 0) \
+			return (nodrain ? FN(copy_nodrain_##name) : FN(copy_persist_##name))(dest, src, len); \
+		if (way == 0) { \
+			TRACE_MOV("memmove", #name, dest, src, len); \
+			return (nodrain ? FN(copy_mov_##name) : FN(copy_mov_##name##_drain))(dest, src, len); \
+		} \
+		TRACE_NT("memmove", #name, dest, src, len); \
+		return (nodrain ? NT_WAY(copy, name) : NT_WAY(copy, name##_drain))(dest, src, len); \
 	} \
 	static TARGET void *FN(set_##name)(void *dest, int c, size_t len, unsigned flags) \
 	{ \
-		char *d = dest; \
+		bool nodrain = (flags & FLUSH_NODRAIN) != 0; \
+		int way = FN(way)(flags, kind); \
 		uint64_t v = SPREAD(c); \
 \
-		COPY_BY_FLAGS("memset", FN(set_default), d, v, len, flags, kind, #name, FN(set_mov_##name), set_nt, \
-		    FN(set_mov_empty)); \
-		return dest; \
+		if ((flags & FLUSH_NOFLUSH) != 0) { \
+			TRACE_MOV("memset", "noflush", dest, NULL, len); \
+			return FN(set_mov_empty)(dest, v, len); \
+		} \
+		if (way < 0) \
+			return (nodrain ? FN(set_nodrain_##name) : FN(set_persist_##name))(dest, c, len); \
+		if (way == 0) { \
+			TRACE_MOV("memset", #name, dest, NULL, len); \
+			return (nodrain ? FN(set_mov_##name) : FN(set_mov_##name##_drain))(dest, v, len); \
+		} \
+		TRACE_NT("memset", #name, dest, NULL, len); \
+		return (nodrain ? NT_WAY(set, name) : NT_WAY(set, name##_drain))(dest, v, len); \
 	}
 
+/* Where the fence is nothing, or the flush slow, the draining ways call the others. */
+#define DRAINING_WAYS(name, kind) \
+	static TARGET void *FN(copy_mov_##name##_drain)(char *d, const char *s, size_t n) \
+	{ \
+		FN(copy_mov_##name)(d, s, n); \
+		FN(drain)(kind); \
+		return d; \
+	} \
+	static TARGET void *FN(set_mov_##name##_drain)(char *d, uint64_t v, size_t n) \
+	{ \
+		FN(set_mov_##name)(d, v, n); \
+		FN(drain)(kind); \
+		return d; \
+	} \
+	NT_DRAINING_WAYS(name, kind)
+
 #ifdef HAVE_NT
-#define KIND(name, kind) LONG_WAYS(name, kind) ENTRIES(name, kind, FN(copy_nt_##name), FN(set_nt_##name))
+#define NT_DRAINING_WAYS(name, kind) \
+	static TARGET void *FN(copy_nt_##name##_drain)(char *d, const char *s, size_t n) \
+	{ \
+		FN(copy_nt_##name)(d, s, n); \
+		FN(drain)(kind); \
+		return d; \
+	} \
+	static TARGET void *FN(set_nt_##name##_drain)(char *d, uint64_t v, size_t n) \
+	{ \
+		FN(set_nt_##name)(d, v, n); \
+		FN(drain)(kind); \
+		return d; \
+	}
 #else
-#define KIND(name, kind) LONG_WAYS(name, kind) ENTRIES(name, kind, FN(copy_mov_##name), FN(set_mov_##name))
+#define NT_DRAINING_WAYS(name, kind)
 #endif
+
+#define SLOW_KIND(name, kind) \
+	COPY_WAYS(name, kind, THEN_NOTHING) \
+	NT_WAYS(name, kind, THEN_NOTHING) \
+	DRAINING_WAYS(name, kind) \
+	ENTRIES(name, kind)
+/* The one kind of all new CPUs. */
+#define KIND(name, kind) \
+	COPY_WAYS(name, kind, THEN_NOTHING) \
+	COPY_WAYS(name##_drain, kind, THEN_DRAIN) \
+	NT_WAYS(name, kind, THEN_NOTHING) \
+	NT_WAYS(name##_drain, kind, THEN_DRAIN) \
+	ENTRIES(name, kind)
 #define ROW(name) \
 	{ \
 		FN(copy_persist_##name), FN(copy_nodrain_##name), FN(copy_##name), FN(set_persist_##name), \
 		    FN(set_nodrain_##name), FN(set_##name), \
 	}
 
-KIND(empty, LINE_EMPTY)
+SLOW_KIND(empty, LINE_EMPTY)
 #if defined(__x86_64__)
-KIND(clflush, LINE_CLFLUSH)
-KIND(clflushopt, LINE_CLFLUSHOPT)
+SLOW_KIND(clflush, LINE_CLFLUSH)
+SLOW_KIND(clflushopt, LINE_CLFLUSHOPT)
 KIND(clwb, LINE_CLWB)
 
 const struct copy_ops FN(copy)[LINE_KINDS] = {
@@ -645,7 +752,7 @@ const struct copy_ops FN(copy)[LINE_KINDS] = {
 	[LINE_CLWB] = ROW(clwb),
 };
 #else
-KIND(arch, LINE_ARCH)
+SLOW_KIND(arch, LINE_ARCH)
 
 const struct copy_ops FN(copy)[LINE_KINDS] = {
 	[LINE_EMPTY] = ROW(empty),

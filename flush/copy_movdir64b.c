@@ -30,4 +30,11 @@ nt_set_line(char *d, uint64_t v)
 	nt_line(d, (const char *)line);
 }
 
+#define NT_GROUP 1 /* a direct store reads its line itself: there is nothing to collect */
+ALWAYS_INLINE void
+nt_group(char *d, const char *s)
+{
+	nt_line(d, s);
+}
+
 #include "flush/copy_impl.h"

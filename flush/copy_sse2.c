@@ -30,4 +30,20 @@ nt_set_line(char *d, uint64_t v)
 		nt16(d + i, dup16(v));
 }
 
+#define NT_GROUP 3
+ALWAYS_INLINE void
+nt_group(char *d, const char *s)
+{
+	v16 v[NT_GROUP * LINE / 16];
+
+#pragma GCC unroll 16
+	for (int i = 0; i < NT_GROUP * LINE / 16; i++)
+		v[i] = ld16(s + i * 16);
+	keep_order();
+#pragma GCC unroll 16
+	for (int i = 0; i < NT_GROUP * LINE / 16; i++)
+		nt16(d + i * 16, v[i]);
+	keep_order();
+}
+
 #include "flush/copy_impl.h"

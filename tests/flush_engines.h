@@ -19,8 +19,8 @@ const struct engine *flush_engines(void);
 extern const char *const flush_kind_names[LINE_KINDS];
 bool flush_kind_works(int kind); /* has this CPU the instruction? */
 
-/* From now on executes instructions that the CPU does not know: movdir64b (%rsi), %rdi on x86-64, cbo.clean on riscv64
- * (as nothing). Counts them. */
+/* From now on executes instructions that the CPU does not know: movdir64b (%rsi), %rdi on x86-64; as nothing, the
+ * write-back instructions of aarch64 and riscv64. Counts them. */
 void flush_engines_emulate(void);
 extern unsigned long flush_emulated;
 

@@ -199,6 +199,17 @@ nt_set_line(char *p, uint64_t v)
 		store(p + i, &v, 8, true);
 }
 
+#define NT_GROUP 3
+static inline void
+nt_group(char *p, const char *s)
+{
+	v64 v[NT_GROUP];
+
+	memcpy(v, s, sizeof(v));
+	for (int i = 0; i < NT_GROUP; i++)
+		nt_line(p + i * LINE, (const char *)&v[i]);
+}
+
 #define keep_order() ((void)0)
 #define ENGINE_FLUSH(p, kind) ((kind) == LINE_EMPTY ? (void)0 : flush(p))
 #define ENGINE_FENCE() fence()

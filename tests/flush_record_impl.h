@@ -13,5 +13,6 @@
 #undef CAN_NT
 #undef WC_BARRIER
 #undef WC_TRACE
-#undef LONG_NT_WAYS
-#undef KIND
+#undef NT_WAYS
+#undef NT_WAY
+#undef NT_DRAINING_WAYS

@@ -19,7 +19,14 @@
 
 #define AREA 4096
 
-static _Alignas(4096) char area[AREA], old[AREA], new[AREA];
+static _Alignas(4096) char area[AREA];
+
+/* --- one instruction at a time ------------------------------------------------------------------------------------ */
+
+#if defined(__x86_64__)
+#define TRAP_FLAG 0x100
+
+static char old[AREA], new[AREA];
 
 static void
 fill(void)
@@ -29,11 +36,6 @@ fill(void)
 		new[i] = (char)~old[i];
 	}
 }
-
-/* --- one instruction at a time ------------------------------------------------------------------------------------ */
-
-#if defined(__x86_64__)
-#define TRAP_FLAG 0x100
 
 static volatile size_t watch_start, watch_end; /* whole words inside the destination */
 static volatile size_t steps, torn_at;         /* torn_at: offset + 1 */

@@ -33,6 +33,9 @@
 #ifndef MAP_SYNC
 #define MAP_SYNC 0x80000
 #endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
 
 #define MAP_TRIES 16
 
@@ -234,13 +237,18 @@ os_map(const struct os_open *file, size_t size, size_t align, bool *sync)
 			return NULL;
 		p = mmap(wanted, size, PROT_READ | PROT_WRITE, MAP_SHARED_VALIDATE | MAP_SYNC, file->fd, 0);
 		*sync = p != MAP_FAILED;
-		if (p == MAP_FAILED && (errno == EOPNOTSUPP || errno == EINVAL))
-			p = mmap(wanted, size, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
+		if (p == MAP_FAILED && (errno == EOPNOTSUPP || errno == EINVAL)) {
+			/* once a hint was not followed it is an order; not so above: MAP_SHARED_VALIDATE does not take that flag */
+			p = mmap(wanted, size, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | (tries > 1 && wanted != NULL ? MAP_FIXED_NOREPLACE : 0), file->fd, 0);
+			if (p == MAP_FAILED && errno == EEXIST && tries < MAP_TRIES)
+				continue;
+		}
 		if (p == MAP_FAILED) {
 			failure = errno;
 			break;
 		}
-		if (p == wanted || wanted == NULL || tries == MAP_TRIES) {
+		if (p == wanted || wanted == NULL || tries >= MAP_TRIES) {
 			errno = error;
 			return p;
 		}
