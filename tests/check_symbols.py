@@ -4,7 +4,7 @@
 usage: check_symbols.py ROOT BUILD LIBRARY...
 
 tests/abi/<library>.symbols holds one exported name per line: `T name`, `D name` (data) or `W name` (weak), with `@@NODE` behind the name
-where the shared library gives it a version. For release and debug builds:
+where the shared library gives it a version, and `shared` behind that where the static one has it not. For release and debug builds:
   so      nm -D shows exactly these
   a       nm -g shows exactly these names as defined, without versions
   needs   readelf -d: the SONAME, libc.so.6 alone as needed, no text relocations, symbols bound at load
@@ -59,8 +59,9 @@ def main():
     for library in libraries:
         with open('%s/tests/abi/%s.symbols' % (root, library)) as stream:
             lines = stream.read().splitlines()
-        want = {line.split()[1]: line.split()[0] for line in lines if line and not line.startswith('#')}
-        plain = {name.split('@')[0]: kind for name, kind in want.items()}
+        entries = [line.split() for line in lines if line and not line.startswith('#')]
+        want = {entry[1]: entry[0] for entry in entries}
+        plain = {entry[1].split('@')[0]: entry[0] for entry in entries if entry[2:] != ['shared']}
         for folder in ('lib', 'lib/pmdk_debug'):
             base = '%s/%s/lib%s' % (build, folder, library)
             have = {name: kind for name, kind in exported(base + '.so.1.0.0', '-D').items()}
