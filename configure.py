@@ -87,6 +87,7 @@ LIBRARIES = {
             'api/vmem/blocks.c',
             'api/vmem/stats.c',
             'api/vmem/vmem.c',
+            'api/common/stats_text.c',
         ],
     },
     'vmmalloc': {
@@ -105,6 +106,7 @@ LIBRARIES = {
             'api/vmmalloc/malloc.c',
             'api/vmmalloc/stats.c',
             'api/vmmalloc/thread.c',
+            'api/common/stats_text.c',
         ],
         'shared_sources': [  # not in the static library
             'api/vmmalloc/deepbind.c',
@@ -277,6 +279,7 @@ CHECKS = {
 # Needs more time than TEST_TIMEOUT: seconds by name.
 TEST_TIMEOUT = 300
 TEST_TIMEOUTS = {
+    'mt_pmemcto_pools': 600,
 }
 
 # Fuzz targets, fuzz/<name>.c, replayed over fuzz/corpus/<name> by `ninja check` through the plain driver.

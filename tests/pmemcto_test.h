@@ -22,7 +22,7 @@
 
 #define MIB ((size_t)1 << 20)
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || PMHEAP_ASSERT >= 3
 #define CTO_TEST_SLOW 8u
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)

@@ -1,0 +1,326 @@
+/* mt_pmemcto_pools.c -- libpmemcto with threads: many pools at once, threads that come and go, sessions without loss */
+#define _GNU_SOURCE
+#include "tests/pmemcto_test.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+TestSuite(mt_pmemcto_pools, .init = test_dir_make, .fini = test_dir_remove);
+
+#define MAX_THREADS 64
+
+static uint64_t
+next(uint64_t *seed)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return *seed;
+}
+
+static void
+start_all(pthread_t *threads, unsigned n, void *(*fn)(void *))
+{
+	for (uintptr_t i = 0; i < n; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, fn, (void *)i), 0);
+}
+
+static void
+join_all(pthread_t *threads, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* Largest block that the pool gives. */
+static size_t
+largest_block(PMEMctopool *pcp)
+{
+	size_t low = 0, high = (size_t)1 << 40;
+
+	while (high - low > 4096) {
+		size_t middle = low + (high - low) / 2;
+		void *p = pmemcto_malloc(pcp, middle);
+
+		if (p != NULL) {
+			pmemcto_free(pcp, p);
+			low = middle;
+		} else {
+			high = middle;
+		}
+	}
+	return low;
+}
+
+/* --- sessions without loss ----------------------------------------------------------------------------------- */
+
+static const char *path;
+static PMEMctopool *pool;
+static pthread_barrier_t opened, used;
+static unsigned cycles;
+
+static void
+use_some(uint64_t *seed)
+{
+	enum { BLOCKS = 6 };
+	void *blocks[BLOCKS];
+
+	for (int i = 0; i < BLOCKS; i++) {
+		size_t size = (size_t)(next(seed) % (next(seed) % 8 ? 1000 : 40000));
+
+		blocks[i] = pmemcto_malloc(pool, size);
+		cr_assert_not_null(blocks[i]);
+		memset(blocks[i], i, size);
+	}
+	for (int i = 0; i < BLOCKS; i++)
+		pmemcto_free(pool, blocks[i]);
+}
+
+/* A thread that lives as long as all sessions: its caches end with each. */
+static void *
+sessions_thread(void *arg)
+{
+	uint64_t seed = (uintptr_t)arg + 1;
+
+	for (unsigned i = 0; i < cycles; i++) {
+		pthread_barrier_wait(&opened);
+		use_some(&seed);
+		pthread_barrier_wait(&used);
+	}
+	return NULL;
+}
+
+static void
+sessions(unsigned threads, unsigned n)
+{
+	pthread_t ids[MAX_THREADS];
+	size_t at_first;
+	void *kept;
+
+	path = in_dir("pool");
+	pool = pool_make(path, 32 * MIB);
+	at_first = largest_block(pool);
+	kept = pmemcto_strdup(pool, "kept");
+	pmemcto_set_root_pointer(pool, kept);
+	pmemcto_close(pool);
+	cycles = n;
+	pthread_barrier_init(&opened, NULL, threads + 1);
+	pthread_barrier_init(&used, NULL, threads + 1);
+	start_all(ids, threads, sessions_thread);
+	for (unsigned i = 0; i < n; i++) {
+		pool = pool_reopen(path);
+		cr_assert_eq(pmemcto_get_root_pointer(pool), kept);
+		pthread_barrier_wait(&opened);
+		pthread_barrier_wait(&used);
+		pmemcto_close(pool);
+	}
+	join_all(ids, threads);
+	cr_expect_eq(pmemcto_check(path, "test"), 1, "%s", pmemcto_errormsg());
+	pool_reopen(path);
+	cr_expect_str_eq((char *)kept, "kept");
+	pmemcto_free(pool, kept);
+	cr_expect_eq(largest_block(pool), at_first, "nothing was lost over %u sessions", n);
+	pmemcto_close(pool);
+}
+
+Test(mt_pmemcto_pools, ten_thousand_sessions_of_one_thread_lose_nothing)
+{
+	sessions(1, 10000 / CTO_TEST_SLOW);
+}
+
+Test(mt_pmemcto_pools, ten_thousand_sessions_of_64_threads_lose_nothing)
+{
+	sessions(64, 10000 / CTO_TEST_SLOW / CTO_TEST_SLOW);
+}
+
+/* Threads of one session each, some gone before the pool is closed, some ending while it is. */
+static void *
+one_session_thread(void *arg)
+{
+	uint64_t seed = (uintptr_t)arg + 1;
+
+	use_some(&seed);
+	pthread_barrier_wait(&used);
+	return NULL;
+}
+
+Test(mt_pmemcto_pools, threads_that_end_while_the_pool_closes)
+{
+	enum { THREADS = 16 };
+	pthread_t ids[THREADS];
+	size_t at_first;
+
+	path = in_dir("pool");
+	pool = pool_make(path, 32 * MIB);
+	at_first = largest_block(pool);
+	pthread_barrier_init(&used, NULL, THREADS + 1);
+	for (unsigned i = 0; i < 300 / CTO_TEST_SLOW; i++) {
+		start_all(ids, THREADS, one_session_thread);
+		pthread_barrier_wait(&used); /* from here on they end */
+		pmemcto_close(pool);
+		pool_reopen(path);
+		join_all(ids, THREADS);
+	}
+	cr_expect_eq(largest_block(pool), at_first);
+	pmemcto_close(pool);
+	cr_expect_eq(pmemcto_check(path, "test"), 1, "%s", pmemcto_errormsg());
+}
+
+/* --- no thread runs out while there is room ------------------------------------------------------------------- */
+
+static void *
+fill_own_share(void *arg)
+{
+	enum { BLOCKS = 1000 };
+	void *blocks[BLOCKS];
+
+	(void)arg;
+	for (int round = 0; round < 5; round++) {
+		for (int i = 0; i < BLOCKS; i++) {
+			blocks[i] = pmemcto_malloc(pool, 100);
+			cr_assert_not_null(blocks[i], "ENOMEM with megabytes free");
+		}
+		for (int i = 0; i < BLOCKS; i++)
+			pmemcto_free(pool, blocks[i]);
+	}
+	return NULL;
+}
+
+Test(mt_pmemcto_pools, sixty_four_threads_share_the_smallest_pool)
+{
+	pthread_t ids[MAX_THREADS];
+
+	path = in_dir("pool");
+	pool = pool_make(path, PMEMCTO_MIN_POOL);
+	start_all(ids, MAX_THREADS, fill_own_share);
+	join_all(ids, MAX_THREADS);
+	cr_expect_not_null(pmemcto_malloc(pool, 12 * MIB), "and leave it whole");
+	pmemcto_close(pool);
+	cr_expect_eq(pmemcto_check(path, "test"), 1, "%s", pmemcto_errormsg());
+}
+
+/* --- many pools ---------------------------------------------------------------------------------------------- */
+
+static unsigned pools_each, rounds_each;
+
+static void *
+make_and_remove_pools(void *arg)
+{
+	char name[256];
+
+	for (unsigned round = 0; round < rounds_each; round++) {
+		for (unsigned i = 0; i < pools_each; i++) {
+			PMEMctopool *pcp;
+
+			snprintf(name, sizeof(name), "%s/%u-%u", test_dir, (unsigned)(uintptr_t)arg, i);
+			pcp = pool_make(name, PMEMCTO_MIN_POOL);
+			cr_assert_not_null(pmemcto_malloc(pcp, 4));
+			pmemcto_close(pcp);
+			pcp = pool_reopen(name);
+			pmemcto_free(pcp, pmemcto_malloc(pcp, 1000));
+			pmemcto_close(pcp);
+			cr_assert_eq(unlink(name), 0);
+		}
+	}
+	return NULL;
+}
+
+Test(mt_pmemcto_pools, sixteen_threads_make_open_and_close_pools)
+{
+	pthread_t ids[16];
+
+	pools_each = 4;
+	rounds_each = CTO_TEST_SLOW > 1 ? 2 : 10;
+	start_all(ids, 16, make_and_remove_pools);
+	join_all(ids, 16);
+	cr_expect_eq(files_in_dir(), 0);
+}
+
+/* One pool, many who want to open it. */
+static _Atomic unsigned opens;
+
+static void *
+want_it(void *arg)
+{
+	(void)arg;
+	while (atomic_load(&opens) < cycles) {
+		PMEMctopool *pcp = pmemcto_open(path, "test");
+
+		if (pcp == NULL) {
+			cr_assert_eq(errno, EAGAIN, "%s", pmemcto_errormsg());
+			continue;
+		}
+		unsigned *count = pmemcto_get_root_pointer(pcp);
+		unsigned seen = *count;
+
+		pmemcto_free(pcp, pmemcto_malloc(pcp, 50));
+		*count = seen + 1;
+		atomic_fetch_add(&opens, 1);
+		pmemcto_close(pcp);
+	}
+	return NULL;
+}
+
+Test(mt_pmemcto_pools, threads_take_turns_with_one_pool)
+{
+	pthread_t ids[8];
+
+	path = in_dir("pool");
+	pool = pool_make(path, PMEMCTO_MIN_POOL);
+	pmemcto_set_root_pointer(pool, pmemcto_calloc(pool, 1, sizeof(unsigned)));
+	pmemcto_close(pool);
+	cycles = 400 / CTO_TEST_SLOW;
+	start_all(ids, 8, want_it);
+	join_all(ids, 8);
+	pool_reopen(path);
+	cr_expect_eq(*(unsigned *)pmemcto_get_root_pointer(pool), atomic_load(&opens));
+	pmemcto_close(pool);
+	cr_expect_eq(pmemcto_check(path, "test"), 1);
+}
+
+/* --- blocks that pass between threads ------------------------------------------------------------------------- */
+
+static void *_Atomic mailbox[256];
+
+static void *
+pass_blocks(void *arg)
+{
+	uint64_t seed = (uintptr_t)arg * 77 + 1;
+
+	for (unsigned i = 0; i < 30000 / CTO_TEST_SLOW; i++) {
+		size_t size = (size_t)(next(&seed) % 3000) + 2 * sizeof(size_t);
+		size_t *p = pmemcto_malloc(pool, size);
+
+		if (p != NULL) {
+			p[0] = size;
+			((char *)p)[size - 1] = (char)size;
+		}
+		p = atomic_exchange(&mailbox[next(&seed) % 256], p);
+		if (p != NULL) {
+			size = p[0];
+			cr_assert_eq(((char *)p)[size - 1], (char)size);
+			pmemcto_free(pool, p);
+		}
+	}
+	return NULL;
+}
+
+Test(mt_pmemcto_pools, blocks_pass_between_threads_and_sessions)
+{
+	pthread_t ids[8];
+
+	path = in_dir("pool");
+	pool = pool_make(path, 32 * MIB);
+	for (int session = 0; session < 5; session++) {
+		start_all(ids, 8, pass_blocks);
+		join_all(ids, 8);
+		pmemcto_close(pool);
+		cr_expect_eq(pmemcto_check(path, "test"), 1, "%s", pmemcto_errormsg());
+		pool_reopen(path);
+	}
+	for (int i = 0; i < 256; i++)
+		if (mailbox[i] != NULL)
+			pmemcto_free(pool, mailbox[i]);
+	cr_expect_not_null(pmemcto_malloc(pool, 31 * MIB));
+	pmemcto_close(pool);
+}
