@@ -288,20 +288,20 @@ FUZZ = [
     'heap_ops',
 ]
 
-# ---- targets that are a script: name -> (what it needs built, command) ----------------------------------------------
+# ---- targets that are a script: name -> (what it needs built, command); {deps}=GROUP installs a group of PACKAGES -----
 SCRIPTS = {
     'bench-pmem': (['all'], 'sh {root}/tests/bench/bench_pmem.sh {root} {build} {cc}'),
-    'check-cross': ([], 'sh {root}/tests/check_cross.sh {root} {home} {python}'),
+    'check-cross': ([], '{deps}=cross && sh {root}/tests/check_cross.sh {root} {home} {python}'),
     'demo': (['all'], '{python} {root}/tests/demo.py {build}'),
     'check-programs': (['all'], '{python} {root}/tests/programs.py {build}'),
-    'bench': (['all'], '{python} {root}/tests/bench/bench.py --cc={cc} {build}'),
-    'bench-quick': (['all'], '{python} {root}/tests/bench/bench.py --quick --cc={cc} {build}'),
-    'bench-instructions': (['all'], '{python} {root}/tests/bench/bench.py --instructions --cc={cc} {build}'),
+    'bench': (['all'], '{deps}=bench && {python} {root}/tests/bench/bench.py --cc={cc} {build}'),
+    'bench-quick': (['all'], '{deps}=bench && {python} {root}/tests/bench/bench.py --quick --cc={cc} {build}'),
+    'bench-instructions': (['all'], '{deps}=bench && {python} {root}/tests/bench/bench.py --instructions --cc={cc} {build}'),
     'docs-lint': (['all'], '{python} {root}/tests/run_tests.py --only=check_man,check_docs {build}/tests.json'),
     'fuzz': (['configuration-fuzz'], '{python} {root}/tests/run_fuzz.py {home}/fuzz {root}/fuzz/corpus {fuzz}'),
-    'tidy': ([], '{python} {root}/configure.py --install-deps=tidy && cd {root} && clang-tidy --quiet {libsources} -- '
+    'tidy': ([], '{deps}=tidy && cd {root} && clang-tidy --quiet {libsources} -- '
                  '-std=gnu17 -I. -DPMHEAP_ASSERT=2'),
-    'format': ([], '{python} {root}/configure.py --install-deps=tidy && cd {root} && clang-format -i {files}'),
+    'format': ([], '{deps}=tidy && cd {root} && clang-format -i {files}'),
 }
 
 # What `ninja check` builds and tests besides its own configuration: name -> (options, which tests).
@@ -319,11 +319,10 @@ COVERAGE_FLOOR = 85  # per cent of lines in alloc/ api/ flush/
 PACKAGES = {
     'build': ['ninja-build!', 'gcc!', 'libc6-dev!', 'binutils!', 'pkg-config!'],
     'test': ['libcriterion-dev!', 'g++', 'clang', 'libclang-rt-dev', 'gcovr', 'mandoc', 'valgrind', 'perl', 'sqlite3'],
-    'tidy': ['clang-tidy'],
+    'tidy': ['clang-tidy', 'clang-format'],
     'bench': ['libmimalloc2.0', 'libjemalloc2', 'libtcmalloc-minimal4'],
     'cross': ['gcc-aarch64-linux-gnu', 'libc6-dev-arm64-cross', 'gcc-riscv64-linux-gnu', 'libc6-dev-riscv64-cross',
               'qemu-user'],
-    'programs': [],
 }
 
 
@@ -699,7 +698,8 @@ class Configuration:
                                                          os.path.join(ROOT, 'fuzz/corpus', name)])
 
     def fill(self, command):
-        return command.format(root=ROOT, build=self.builddir, cc=shlex.quote(self.cc), python=sys.executable,
+        deps = '%s %s/configure.py --install-deps' % (sys.executable, ROOT)
+        return command.format(root=ROOT, deps=deps, build=self.builddir, cc=shlex.quote(self.cc), python=sys.executable,
                               libraries=' '.join(built_libraries()), fuzz=' '.join(FUZZ), home=self.home,
                               libsources=' '.join(library_sources()), files=' '.join(all_files()))
 
