@@ -273,6 +273,8 @@ def compare(args, bench, peers):
         return 1
     print("%d workloads, %d allocators, %d rounds, scale %d %%" % (len(names), len(peers), args.rounds, args.scale), flush=True)
     about = machine()
+    if about["load_at_start"] > 0.5:
+        print("note: others are using this machine (load %.1f); CPU time suffers from that, wall time more" % about["load_at_start"])
     runs, broken = measure(bench, peers, names, args.rounds, have)
     results = {n: {a: summary(rs) for a, rs in by.items() if rs} for n, by in runs.items()}
     allocators = [a for a, _ in peers]
