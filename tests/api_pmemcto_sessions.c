@@ -190,7 +190,7 @@ Test(api_pmemcto_sessions, a_killed_process_leaves_an_inconsistent_pool)
 	cr_assert_eq(session("make", original, "16", NULL), 0);
 	cr_assert_eq(session("work", original, "5", "3000"), 0);
 	for (unsigned i = 0; i < 100 / CTO_TEST_SLOW; i++) {
-		struct timespec nap = { 0, rand_r(&seed) % 20000000 };
+		struct timespec nap = { 0, rand_r(&seed) % (20000000 * (int)CTO_TEST_SLOW) };
 		pid_t child;
 		int status;
 
@@ -222,7 +222,7 @@ Test(api_pmemcto_sessions, creations_that_are_killed_leave_nothing_or_an_inconsi
 
 	fprintf(stderr, "seed %u\n", seed);
 	for (unsigned i = 0; i < 200 / CTO_TEST_SLOW; i++) {
-		struct timespec nap = { 0, rand_r(&seed) % 6000000 };
+		struct timespec nap = { 0, rand_r(&seed) % (6000000 * (int)CTO_TEST_SLOW) };
 		pid_t child = start(-1, NULL, "make", path, "64", NULL);
 
 		nanosleep(&nap, NULL);

@@ -257,9 +257,11 @@ registry_pin(const void *handle)
 	if (pool == NULL)
 		return NULL;
 	pthread_rwlock_rdlock(&pool->life);
-	if (atomic_load_explicit(&pool->handle, memory_order_relaxed) == handle)
+	/* acquire: it may have gone meanwhile, and its record may serve a new pool at the same address. That one will do:
+	 * it lives, and the caller has no cache of it. */
+	if (atomic_load_explicit(&pool->handle, memory_order_acquire) == handle)
 		return pool;
-	pthread_rwlock_unlock(&pool->life); /* it went in between; a new one at the same address is none of ours */
+	pthread_rwlock_unlock(&pool->life);
 	return NULL;
 }
 
