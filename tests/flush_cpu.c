@@ -501,7 +501,7 @@ Test(flush_cpu, other_texts_are_no)
 {
 	static const char *const texts[] = {"memory_controller\n", "cpu_caches\n", "cpu_cache \n", "\n", "CPU_CACHE\n",
 		"cpu_cache\n\n", NULL};
-	char name[16], path[256];
+	char name[24], path[256];
 
 	tree_begin();
 	for (int i = 0; i < 7; i++) {

@@ -67,7 +67,7 @@ flush_caches(size_t size)
 
 /* In a mapping whose file is the pool's: nameless and in the given directory. */
 static bool
-in_pool(const void *p)
+in_pool(void *p)
 {
 	char line[512];
 	bool found = false;
