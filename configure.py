@@ -292,6 +292,7 @@ FUZZ = [
 # ---- targets that are a script: name -> (what it needs built, command); {deps}=GROUP installs a group of PACKAGES -----
 SCRIPTS = {
     'bench-pmem': (['all'], 'sh {root}/tests/bench/bench_pmem.sh {root} {build} {cc}'),
+    'calibrate-pmem': (['tests'], 'sh {root}/tests/bench/calibrate_pmem.sh {root} {build} {cc}'),
     'check-cross': ([], 'sh {root}/tests/check_cross.sh {root} {home} {python}'),
     'demo': (['all'], '{python} {root}/tests/demo.py {build}'),
     'check-programs': (['all'], '{python} {root}/tests/programs.py {build}'),
@@ -433,7 +434,7 @@ def check_tables(strict):
 
 
 # Compiled by the scripts that use them, not by the build.
-SCRIPT_SOURCES = {'tests/bench/bench_pmem.c', 'tests/bench/launch.c', 'tests/bench/workloads.c'}
+SCRIPT_SOURCES = {'tests/bench/bench_pmem.c', 'tests/bench/calibrate_pmem.c', 'tests/bench/launch.c', 'tests/bench/workloads.c'}
 
 
 # ---- options --------------------------------------------------------------------------------------------------------

@@ -279,6 +279,11 @@ Test(api_vmmalloc_init, debug_statistics_at_exit)
 	assert_in(text, "\n=========   system heap  ========\n");
 	assert_in(text, "\n=========    vmem pool   ========\n");
 	assert_in(text, "Allocated: ");
+	/* of the pool, the parts that `gba` leaves */
+	char *pool = strstr(text, "vmem pool");
+	assert_in(pool, "\nMerged arenas stats:\n");
+	assert_in(pool, "\nlarge:   size pages");
+	cr_assert(strstr(pool, "arenas[0]") == NULL && strstr(pool, "bins:") == NULL && strstr(pool, "opt.") == NULL);
 	remove_log();
 	o = logged("VMMALLOC_LOG_STATS=2\n", PROGRAM("vmmalloc_calls"), "malloc_4321");
 	cr_assert(strstr(run_file(log_path), "system heap") == NULL);

@@ -114,11 +114,12 @@ Test(api_vmmalloc_link, constructors_that_run_before_ours)
 	remove_dir();
 }
 
-/* fork before the pool is there, and a fork handler older than ours that allocates. */
+/* fork before the pool is there, and a fork handler older than ours that allocates and asks how the heap is. */
 #define EARLY_FORK                                                                                        \
-	"#include <pthread.h>\n#include <stdlib.h>\n#include <sys/wait.h>\n#include <unistd.h>\n"         \
+	"#include <malloc.h>\n#include <pthread.h>\n#include <stdlib.h>\n#include <sys/wait.h>\n#include <unistd.h>\n" \
 	"static void *held;\n"                                                                            \
-	"static void handler(void) { void *p = malloc(5000); p = realloc(p, 9000); free(p); free(held); held = malloc(100); }\n" \
+	"static void handler(void) { void *p = malloc(5000); p = realloc(p, 9000); free(p); free(held); held = malloc(100);\n" \
+	"  mallinfo2(); malloc_trim(0); }\n"                                                               \
 	"__attribute__((constructor)) static void early(void) {\n"                                        \
 	"  pthread_atfork(handler, handler, handler);\n"                                                  \
 	"  int status; void *p = malloc(100); pid_t pid = fork();\n"                                      \

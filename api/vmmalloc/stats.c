@@ -2,7 +2,7 @@
  *
  * Owns:   nothing; reads heap_stats_get() and says it in glibc's terms, in release builds too.
  * Rules:  large extents are what glibc calls mmapped blocks, slabs and cached slots are its one arena; free pages that
- *         hold no file space are counted nowhere.
+ *         hold no file space are counted nowhere. Handlers of fork may call all of it: they see an empty heap.
  * Locks:  as heap_stats_get().
  * Media:  reads only.
  */
@@ -16,8 +16,11 @@
 #include "alloc/heap.h"
 #include "api/common/format.h"
 #include "api/common/log.h"
+#include "api/common/stats_text.h"
+#include "api/include/libvmmalloc.h"
 #include "api/vmmalloc/bootstrap.h"
 #include "api/vmmalloc/heap_ref.h"
+#include "api/vmmalloc/thread.h"
 
 #define EXTRA __attribute__((visibility("default"), weak))
 
@@ -37,33 +40,33 @@ struct view {
 	size_t trimmable;           /* bytes of free pages that hold file space */
 };
 
-static bool
-get_stats(struct heap_stats *stats)
+/* The heap, unless this thread may not look at it: inside the fork handlers it would wait for its own locks. */
+static struct heap *
+heap_to_see(void)
 {
-	struct heap *heap = heap_ref();
-
-	if (heap == NULL)
-		return false;
-	heap_stats_get(heap, stats);
-	return true;
+	return vmmalloc_thread.forking ? NULL : heap_ref();
 }
 
+/* All zero where there is nothing to see. */
 static struct view
-look(void)
+look(struct heap_stats *stats)
 {
+	struct heap *heap = heap_to_see();
 	struct view v = { 0, 0, 0, 0, 0, 0 };
-	struct heap_stats stats;
 
-	if (!get_stats(&stats))
+	if (heap == NULL) {
+		*stats = (struct heap_stats){ 0 };
 		return v;
-	size_t pages = stats.active + stats.dirty;
-	v.nlarge = stats.large_now;
-	v.large_bytes = stats.large_bytes;
-	v.arena = pages > stats.large_bytes ? pages - stats.large_bytes : 0;
-	v.arena_used = stats.allocated > stats.large_bytes ? stats.allocated - stats.large_bytes : 0;
-	v.trimmable = stats.dirty;
+	}
+	heap_stats_get(heap, stats);
+	size_t pages = stats->active + stats->dirty;
+	v.nlarge = stats->large_now;
+	v.large_bytes = stats->large_bytes;
+	v.arena = pages > stats->large_bytes ? pages - stats->large_bytes : 0;
+	v.arena_used = stats->allocated > stats->large_bytes ? stats->allocated - stats->large_bytes : 0;
+	v.trimmable = stats->dirty;
 	for (unsigned sc = 1; sc <= SC_COUNT; sc++)
-		v.free_slots += stats.classes[sc].slots - stats.classes[sc].used;
+		v.free_slots += stats->classes[sc].slots - stats->classes[sc].used;
 	return v;
 }
 
@@ -79,7 +82,8 @@ EXTRA struct mallinfo2 mallinfo2(void);
 struct mallinfo2
 mallinfo2(void)
 {
-	struct view v = look();
+	struct heap_stats stats;
+	struct view v = look(&stats);
 
 	return (struct mallinfo2){
 		.arena = v.arena,
@@ -101,7 +105,8 @@ EXTRA struct mallinfo mallinfo(void);
 struct mallinfo
 mallinfo(void)
 {
-	struct view v = look();
+	struct heap_stats stats;
+	struct view v = look(&stats);
 
 	return (struct mallinfo){
 		.arena = clamp(v.arena),
@@ -125,7 +130,7 @@ EXTRA int malloc_info(int options, FILE *stream);
 int
 malloc_trim(size_t pad)
 {
-	struct heap *heap = heap_ref();
+	struct heap *heap = heap_to_see();
 
 	(void)pad;
 	return heap != NULL && heap_purge_all(heap) != 0;
@@ -143,7 +148,8 @@ mallopt(int param, int value)
 void
 malloc_stats(void)
 {
-	struct view v = look();
+	struct heap_stats stats;
+	struct view v = look(&stats);
 	uint64_t boot_used, boot_mapped;
 	char text[512];
 
@@ -171,14 +177,14 @@ int
 malloc_info(int options, FILE *stream)
 {
 	struct heap_stats stats;
-	struct view v = look();
 	char text[160];
 	size_t from = 1;
 
 	if (options != 0)
 		return EINVAL;
+	struct view v = look(&stats);
 	fputs("<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n", stream);
-	for (unsigned sc = 1; get_stats(&stats) && sc <= SC_COUNT; sc++) {
+	for (unsigned sc = 1; sc <= SC_COUNT; sc++) {
 		const struct heap_class_stats *c = &stats.classes[sc];
 		size_t nfree = c->slots - c->used;
 
@@ -202,54 +208,25 @@ malloc_info(int options, FILE *stream)
 	return 0;
 }
 
-/* The layout of the published library's report with the parts `gba` left out. */
-static void
-log_summary(uint64_t allocated, uint64_t active, uint64_t mapped)
-{
-	char text[160];
-
-	log_print("___ Begin jemalloc statistics ___\n");
-	format(text, sizeof(text), "Allocated: %zu, active: %zu, mapped: %zu\n", (size_t)allocated, (size_t)active,
-	       (size_t)mapped);
-	log_print(text);
-}
-
-static void
-log_row(const char *name, uint64_t allocated, uint64_t nmalloc, uint64_t nfree)
-{
-	char text[160];
-
-	format(text, sizeof(text), "%s%12zu %12zu %12zu\n", name, (size_t)allocated, (size_t)nmalloc, (size_t)nfree);
-	log_print(text);
-}
-
-static void
-log_pool(const struct heap_stats *stats)
-{
-	uint64_t nmalloc = 0, nfree = 0;
-
-	for (unsigned sc = 1; sc <= SC_COUNT; sc++) {
-		nmalloc += stats->classes[sc].nmalloc;
-		nfree += stats->classes[sc].nfree;
-	}
-	log_summary(stats->allocated, stats->active, stats->committed);
-	log_print("            allocated      nmalloc      ndalloc\n");
-	log_row("small:   ", stats->allocated - stats->large_bytes, nmalloc, nfree);
-	log_row("large:   ", stats->large_bytes, stats->nlarge_alloc, stats->nlarge_free);
-	log_row("total:   ", stats->allocated, nmalloc + stats->nlarge_alloc, nfree + stats->nlarge_free);
-	log_print("--- End jemalloc statistics ---\n");
-}
-
+#ifdef PMHEAP_DEBUG
 void
 stats_log(void)
 {
+	struct heap *heap = heap_ref();
 	uint64_t allocated, mapped;
-	struct heap_stats stats;
+	char text[160];
 
 	bootstrap_stats(&allocated, &mapped);
-	log_print("\n=========   system heap  ========\n");
-	log_summary(allocated, allocated, mapped);
-	log_print("--- End jemalloc statistics ---\n\n=========    vmem pool   ========\n");
-	if (get_stats(&stats))
-		log_pool(&stats);
+	log_print("\n");
+	log_print("=========   system heap  ========\n");
+	log_print("___ Begin jemalloc statistics ___\n");
+	format(text, sizeof(text), "Allocated: %zu, active: %zu, mapped: %zu\n", (size_t)allocated, (size_t)allocated,
+	       (size_t)mapped);
+	log_print(text);
+	log_print("--- End jemalloc statistics ---\n");
+	log_print("\n");
+	log_print("=========    vmem pool   ========\n");
+	if (heap != NULL)
+		stats_text_print(heap, "gba", VMMALLOC_MAJOR_VERSION, VMMALLOC_MINOR_VERSION);
 }
+#endif
