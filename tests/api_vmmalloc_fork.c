@@ -129,6 +129,11 @@ Test(api_vmmalloc_fork, errno_is_the_programs)
 	holds_in_all_modes("errno", NULL, NULL);
 }
 
+Test(api_vmmalloc_fork, a_thread_about_to_be_cancelled_comes_out_of_fork)
+{
+	holds_in_all_modes("cancelled", NULL, NULL);
+}
+
 Test(api_vmmalloc_fork, clone_costs_what_is_in_use)
 {
 	for (int i = 1; i < 3; i++) {

@@ -6,7 +6,8 @@
  *         F2  from the copy to the end the forking thread does not touch the heap: what it wrote would be missing in
  *             the child. Its cell holds the dummy, and the slow paths see vmmalloc_thread.forking: handlers of
  *             others that run meanwhile get bootstrap memory.
- *         F3  errno is the program's.
+ *         F3  errno is the program's. So is whether it can be cancelled: fork(2) is no cancellation point, but what
+ *             copies the pool is, and a thread that ended there would leave all locks held.
  * Locks:  all of the heap (heap_prefork), then the bootstrap's. What this file owns is touched under them.
  * Media:  through api/vmmalloc/backing.h.
  * Fails:  `pool cloning failed` in mode 2; a remapping refused half way. Both stop the process.
@@ -35,6 +36,7 @@ static enum fork_mode mode = FORK_PRIVATE; /* constant after the constructor */
 static struct heap *held;            /* the heap whose locks are held; NULL: there was none */
 static int clone_fd = -1;            /* -1: no copy was made */
 static struct deferred *deferred;
+static int cancel_state;             /* as the program had it, F3 */
 
 void
 fork_set_mode(enum fork_mode new_mode)
@@ -77,14 +79,16 @@ static void
 prefork(void)
 {
 	struct heap *heap = heap_ref();
-	int error = errno;
+	int error = errno, state;
 
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	if (heap != NULL) {
 		heap_prefork(heap);
 		held = heap;
 		separate(heap);
 	}
 	bootstrap_prefork();
+	cancel_state = state;
 	vmmalloc_thread.forking = true;
 	errno = error;
 }
@@ -108,7 +112,7 @@ parent(void)
 {
 	struct heap *heap = held;
 	struct deferred *list = deferred;
-	int error = errno;
+	int error = errno, state = cancel_state;
 
 	if (clone_fd >= 0)
 		backing_clone_drop(clone_fd);
@@ -120,6 +124,7 @@ parent(void)
 	if (heap != NULL)
 		heap_postfork_parent(heap);
 	free_deferred(list);
+	pthread_setcancelstate(state, NULL);
 	errno = error;
 }
 
@@ -128,7 +133,7 @@ child(void)
 {
 	struct heap *heap = held;
 	struct deferred *list = deferred;
-	int error = errno;
+	int error = errno, state = cancel_state;
 
 	if (clone_fd >= 0)
 		backing_clone_adopt(heap, clone_fd);
@@ -141,6 +146,7 @@ child(void)
 		heap_postfork_child(heap, &vmmalloc_thread.cell);
 	init_child_log();
 	free_deferred(list);
+	pthread_setcancelstate(state, NULL);
 	errno = error;
 }
 

@@ -474,6 +474,40 @@ case_errno(int argc, char **argv)
 	wait_for(pid);
 }
 
+/* A cancellation that is pending does not end the thread inside the handlers, with all locks held. */
+static void *
+fork_cancelled(void *unused)
+{
+	(void)unused;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	CHECK(pthread_cancel(pthread_self()) == 0);
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	pid_t pid = fork();
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	CHECK(pid >= 0 && state == PTHREAD_CANCEL_ENABLE);
+	if (pid == 0) {
+		free(malloc(5000));
+		_exit(0);
+	}
+	wait_for(pid);
+	return &go;
+}
+
+static void
+case_cancelled(int argc, char **argv)
+{
+	pthread_t thread;
+	void *result;
+
+	(void)argc;
+	(void)argv;
+	CHECK(pthread_create(&thread, NULL, fork_cancelled, NULL) == 0);
+	CHECK(pthread_join(thread, &result) == 0 && result == &go);
+	isolation();
+}
+
 static const struct {
 	const char *name;
 	void (*run)(int argc, char **argv);
@@ -489,6 +523,7 @@ static const struct {
 	{ "handlers", case_handlers },
 	{ "clone_size", case_clone_size },
 	{ "errno", case_errno },
+	{ "cancelled", case_cancelled },
 };
 
 int
