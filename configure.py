@@ -87,6 +87,7 @@ LIBRARIES = {
             'api/vmem/blocks.c',
             'api/vmem/stats.c',
             'api/vmem/vmem.c',
+            'api/common/cells.c',
             'api/common/stats_text.c',
         ],
     },

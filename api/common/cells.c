@@ -20,6 +20,19 @@ static _Thread_local bool ended __attribute__((tls_model("initial-exec")));     
 static pthread_key_t key;
 static bool have_key; /* constant after the constructor */
 
+/* The entry of a handle; when it has none, its own place, which another may have. */
+static struct cell_entry *
+entry_of(const void *handle)
+{
+	struct cell_entry *first = cell_entry_first(handle);
+
+	if (first->handle != handle)
+		for (struct cell_entry *e = cell_entries; e < cell_entries + CELL_ENTRIES; e++)
+			if (e->handle == handle)
+				return e;
+	return first;
+}
+
 static void
 entry_release(struct cell_entry *e)
 {
@@ -31,6 +44,22 @@ entry_release(struct cell_entry *e)
 	}
 	e->handle = NULL;
 	e->generation = 0;
+}
+
+/* An unused entry: `first`, or one of no live pool any more, or `first` made free. */
+static struct cell_entry *
+entry_free(struct cell_entry *first)
+{
+	struct cell_entry *found = first->handle == NULL ? first : NULL;
+
+	for (struct cell_entry *e = cell_entries; found == NULL && e < cell_entries + CELL_ENTRIES; e++)
+		if (e->handle == NULL || registry_find(e->handle) == NULL)
+			found = e;
+	if (found == NULL)
+		found = first;
+	if (found->handle != NULL)
+		entry_release(found);
+	return found;
 }
 
 static void
@@ -63,15 +92,15 @@ cells_init(void)
 struct tcache_cell *
 cell_own(const void *handle)
 {
-	struct cell_entry *e = cell_entry_of(handle);
+	struct cell_entry *e = entry_of(handle);
 
 	return e->handle == handle ? &e->cell : NULL;
 }
 
-bool
-cell_visit_begin_slow(struct cell_visit *visit, const void *handle)
+/* B2 */
+static bool __attribute__((noinline))
+enter(struct cell_visit *visit, const void *handle, struct cell_entry *e)
 {
-	struct cell_entry *e = cell_entry_of(handle);
 	uint64_t generation = registry_generation(); /* before the look: a pool that goes after it is seen next time */
 
 	visit->pool = registry_find(handle);
@@ -81,11 +110,23 @@ cell_visit_begin_slow(struct cell_visit *visit, const void *handle)
 		visit->cell = &visit->own;
 		return true;
 	}
-	if (e->handle != handle && e->handle != NULL)
-		entry_release(e);
+	if (e->handle != handle)
+		e = entry_free(e);
 	e->handle = handle;
 	e->pool = visit->pool;
 	e->generation = generation;
+	visit->cell = &e->cell;
+	return true;
+}
+
+bool
+cell_visit_begin(struct cell_visit *visit, const void *handle)
+{
+	struct cell_entry *e = entry_of(handle);
+
+	if (e->handle != handle || e->generation != registry_generation())
+		return enter(visit, handle, e);
+	visit->pool = e->pool;
 	visit->cell = &e->cell;
 	return true;
 }

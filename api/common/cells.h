@@ -1,6 +1,7 @@
 /* cells.h -- a thread's way from a pool's handle to its own cache of that pool's heap
  *
- * Per thread a small direct-mapped table in thread-local storage: handle -> this thread's cell (alloc/tcache.h).
+ * Per thread a small table in thread-local storage: handle -> this thread's cell (alloc/tcache.h). A handle stands where
+ * its hash says, or, where that is taken, anywhere.
  *
  * Rules:  B1  a cell has a cache of the live pool of its entry's handle, or none. When a pool goes, heap_detach() or
  *             heap_abandon() empties all cells before the pool's memory or address can be used again, so an entry whose
@@ -9,7 +10,7 @@
  *             entry.generation spare the look while no pool went since.
  *         B3  before an entry serves another pool, the old one's cache is given back, if that pool still lives:
  *             registry_pin() keeps it alive for that moment, as its owner may end it in another thread meanwhile.
- *         B4  a thread has at most one cache per pool: a handle has one place in the table.
+ *         B4  a thread has at most one cache per pool: a handle is entered only when it is nowhere in the table.
  *         B5  when a thread ends, a thread-specific-data destructor gives back all its caches. Calls by later
  *             destructors, and by threads for which none can be registered, use a cell on the stack for each call.
  */
@@ -23,7 +24,7 @@
 #include "alloc/heap.h"
 #include "api/common/registry.h"
 
-/* 8 entries of 40 bytes leave dlopen() enough of the little room it has for thread-local data. */
+/* 8 entries of 48 bytes leave dlopen() enough of the little room it has for thread-local data. */
 #define LG_CELL_ENTRIES 3
 #define CELL_ENTRIES (1 << LG_CELL_ENTRIES)
 
@@ -36,11 +37,13 @@ struct cell_entry {
 
 extern _Thread_local struct cell_entry cell_entries[CELL_ENTRIES] __attribute__((tls_model("initial-exec")));
 
+/* Where a handle stands if it has its own place: the fast way looks nowhere else. */
 static inline struct cell_entry *
-cell_entry_of(const void *handle)
+cell_entry_first(const void *handle)
 {
-	return &cell_entries[(uint32_t)((uint32_t)((uintptr_t)handle >> 12) * UINT32_C(0x9e3779b1)) >>
-	    (32 - LG_CELL_ENTRIES)];
+	uint32_t hash = (uint32_t)((uintptr_t)handle >> 12) * UINT32_C(0x9e3779b1);
+
+	return &cell_entries[hash >> (32 - LG_CELL_ENTRIES)];
 }
 
 /* From the library's constructor. */
@@ -58,20 +61,8 @@ struct cell_visit {
 };
 #define CELL_VISIT_INIT { NULL, NULL, TCACHE_CELL_INIT }
 
-bool cell_visit_begin_slow(struct cell_visit *visit, const void *handle);
-
 /* False: no such pool. Else cell_visit_end() must follow. */
-static inline bool
-cell_visit_begin(struct cell_visit *visit, const void *handle)
-{
-	struct cell_entry *e = cell_entry_of(handle);
-
-	if (e->handle != handle || e->generation != registry_generation())
-		return cell_visit_begin_slow(visit, handle);
-	visit->pool = e->pool;
-	visit->cell = &e->cell;
-	return true;
-}
+bool cell_visit_begin(struct cell_visit *visit, const void *handle);
 
 static inline void
 cell_visit_end(struct cell_visit *visit)

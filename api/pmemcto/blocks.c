@@ -52,7 +52,7 @@ malloc_slow(PMEMctopool *pcp, size_t size)
 void *
 pmemcto_malloc(PMEMctopool *pcp, size_t size)
 {
-	struct cell_entry *e = cell_entry_of(pcp);
+	struct cell_entry *e = cell_entry_first(pcp);
 
 	LOG(3, "pcp %p size %zu", (void *)pcp, size);
 	if (__builtin_expect(e->handle == (const void *)pcp, 1)) {
@@ -85,7 +85,7 @@ free_slow(PMEMctopool *pcp, void *ptr)
 void
 pmemcto_free(PMEMctopool *pcp, void *ptr)
 {
-	struct cell_entry *e = cell_entry_of(pcp);
+	struct cell_entry *e = cell_entry_first(pcp);
 
 	LOG(3, "pcp %p ptr %p", (void *)pcp, ptr);
 	if (__builtin_expect(e->handle == (const void *)pcp && heap_free_try(&e->cell, ptr), 1))

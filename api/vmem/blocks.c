@@ -1,21 +1,10 @@
-/* blocks.c -- libvmem: the malloc family of a pool, and the threads' way to it
+/* blocks.c -- libvmem: the malloc family of a pool, and what becomes of pools at a fork
  *
- * Owns:   per thread a small table in thread-local storage: pool handle -> this thread's cell (alloc/tcache.h) of that
- *         pool's heap. A handle stands where its hash says, or, where that is taken, anywhere.
- * Rules:  B1  a cell has a cache of the live pool of its entry's handle, or none. When a pool goes, heap_abandon()
- *             empties all cells before the pool's memory or address can be used again, so an entry whose handle went
- *             stale is harmless: the fast way finds nothing in its cell and goes the slow way.
- *         B2  the slow way asks the registry for the handle before it touches the heap; entry.pool and entry.generation
- *             spare the look while no pool went since.
- *         B3  before an entry serves another pool, the old one's cache is given back, if that pool still lives:
- *             registry_pin() keeps it alive for that moment, as its owner may delete it in another thread meanwhile.
- *         B4  a thread has at most one cache per pool: a handle is entered only when it is nowhere in the table.
- *         B5  when a thread ends, a thread-specific-data destructor gives back all its caches. Calls by later
- *             destructors, and by threads for which none can be registered, use a cell on the stack for each call.
- * Locks:  none on the fast way; `life` of a pool (shared) in B3 and B5.
+ * Owns:   nothing: a call finds its pool and its thread's cache by api/common/cells.h, the heap does the rest.
+ * Rules:  K1  a pointer that the pool did not give ends the process in one line before it gets into the heap.
+ * Locks:  none on the fast way.
  * Media:  none of its own.
  * Fails:  NULL with errno ENOMEM (no room) or EINVAL (bad handle or alignment, with message); errno is kept otherwise.
- *         A pointer to free or realloc that is not of the pool ends the process in one line.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -24,30 +13,10 @@
 #include <wchar.h>
 
 #include "alloc/os.h"
+#include "api/common/cells.h"
 #include "api/common/error.h"
 #include "api/common/log.h"
 #include "api/vmem/pool.h"
-
-/* Initial-exec, so that the fast way needs no call to find it; 8 entries of 48 bytes leave dlopen() enough of the
- * little room it has for that. */
-#define LG_ENTRIES 3
-#define ENTRIES (1 << LG_ENTRIES)
-
-struct entry {
-	const VMEM *handle; /* NULL: unused */
-	struct vmem_pool *pool;
-	uint64_t generation; /* at which `pool` was what the registry has under `handle` */
-	struct tcache_cell cell;
-};
-
-static _Thread_local struct entry entries[ENTRIES] __attribute__((tls_model("initial-exec"))) = {
-	[0 ... ENTRIES - 1] = { NULL, NULL, 0, TCACHE_CELL_INIT },
-};
-static _Thread_local bool registered __attribute__((tls_model("initial-exec"))); /* the destructor will come */
-static _Thread_local bool ended __attribute__((tls_model("initial-exec")));      /* and has come */
-
-static pthread_key_t key;
-static bool have_key; /* constant after the constructor */
 
 /* What a program's malloc function is asked for: one of these per pool (vmem_set_funcs). */
 struct user_record {
@@ -55,79 +24,7 @@ struct user_record {
 	size_t size;
 };
 
-/* Where a handle stands if it has its own place: the fast way looks nowhere else. */
-static inline struct entry *
-entry_first(const VMEM *vmp)
-{
-	uint32_t hash = (uint32_t)((uintptr_t)vmp >> 12) * UINT32_C(0x9e3779b1);
-
-	return &entries[hash >> (32 - LG_ENTRIES)];
-}
-
-/* The entry of a handle; when it has none, its own place, which another may have. */
-static struct entry *
-entry_of(const VMEM *vmp)
-{
-	struct entry *first = entry_first(vmp);
-
-	if (first->handle != vmp)
-		for (struct entry *e = entries; e < entries + ENTRIES; e++)
-			if (e->handle == vmp)
-				return e;
-	return first;
-}
-
 /* --- threads, fork ------------------------------------------------------------------------------------------- */
-
-static void
-entry_release(struct entry *e)
-{
-	struct live_pool *pool = registry_pin(e->handle);
-
-	if (pool != NULL) {
-		heap_thread_exit(pool->heap, &e->cell);
-		registry_unpin(pool);
-	}
-	e->handle = NULL;
-	e->generation = 0;
-}
-
-/* An unused entry: `first`, or one of no live pool any more, or `first` made free. */
-static struct entry *
-entry_free(struct entry *first)
-{
-	struct entry *found = first->handle == NULL ? first : NULL;
-
-	for (struct entry *e = entries; found == NULL && e < entries + ENTRIES; e++)
-		if (e->handle == NULL || registry_find(e->handle) == NULL)
-			found = e;
-	if (found == NULL)
-		found = first;
-	if (found->handle != NULL)
-		entry_release(found);
-	return found;
-}
-
-static void
-thread_end(void *table)
-{
-	int error = errno;
-
-	ended = true;
-	for (struct entry *e = table; e < (struct entry *)table + ENTRIES; e++)
-		if (e->handle != NULL)
-			entry_release(e);
-	errno = error;
-}
-
-/* True when this thread may keep caches. */
-static bool
-thread_register(void)
-{
-	if (!registered && !ended && have_key)
-		registered = pthread_setspecific(key, entries) == 0;
-	return registered && !ended;
-}
 
 /* At a fork pools in private memory become two, each with its own threads: the child's takes back what the caches of
  * the parent's other threads held. Pools in shared memory stay one, the parent's: nothing may be taken back there, not
@@ -152,12 +49,12 @@ parent_one(void *ctx, struct live_pool *pool)
 static void
 child_one(void *ctx, struct live_pool *pool)
 {
-	const VMEM *vmp = atomic_load_explicit(&pool->handle, memory_order_relaxed);
+	struct tcache_cell *own = cell_own(atomic_load_explicit(&pool->handle, memory_order_relaxed));
 	struct tcache_cell none = TCACHE_CELL_INIT;
 
 	(void)ctx;
 	if (!((struct vmem_pool *)pool)->shared)
-		heap_postfork_child(pool->heap, entry_of(vmp)->handle == vmp ? &entry_of(vmp)->cell : &none);
+		heap_postfork_child(pool->heap, own != NULL ? own : &none);
 }
 
 static void
@@ -184,66 +81,28 @@ postfork_child(void)
 void
 vmem_threads_init(void)
 {
-	have_key = pthread_key_create(&key, thread_end) == 0;
+	cells_init();
 	pthread_atfork(prefork, postfork_parent, postfork_child);
 }
 
 /* --- one call's way to its pool ------------------------------------------------------------------------------ */
 
-struct visit {
-	struct vmem_pool *pool;
-	struct tcache_cell *cell;
-	struct tcache_cell own; /* of this call alone, B5 */
-};
-#define VISIT_INIT { NULL, NULL, TCACHE_CELL_INIT }
-
-static bool __attribute__((noinline))
-visit_begin_slow(struct visit *visit, const VMEM *vmp)
+/* False: no such pool; message and errno are set. Else cell_visit_end() must follow. */
+static bool
+visit_begin(struct cell_visit *visit, const VMEM *vmp)
 {
-	struct entry *e = entry_of(vmp);
-	uint64_t generation = registry_generation(); /* before the look: a pool that goes after it is seen next time */
-
-	visit->pool = vmem_pool_find(vmp);
-	if (visit->pool == NULL)
-		return false;
-	if (!thread_register()) {
-		visit->cell = &visit->own;
+	if (__builtin_expect(cell_visit_begin(visit, vmp), 1))
 		return true;
-	}
-	if (e->handle != vmp)
-		e = entry_free(e);
-	e->handle = vmp;
-	e->pool = visit->pool;
-	e->generation = generation;
-	visit->cell = &e->cell;
-	return true;
-}
-
-/* False: no such pool; message and errno are set. Else visit_end() must follow. */
-static inline bool
-visit_begin(struct visit *visit, const VMEM *vmp)
-{
-	struct entry *e = entry_of(vmp);
-
-	if (e->handle != vmp || e->generation != registry_generation())
-		return visit_begin_slow(visit, vmp);
-	visit->pool = e->pool;
-	visit->cell = &e->cell;
-	return true;
-}
-
-static inline void
-visit_end(struct visit *visit)
-{
-	if (visit->cell == &visit->own)
-		heap_thread_exit(visit->pool->live.heap, &visit->own);
+	vmem_pool_invalid(vmp);
+	return false;
 }
 
 /* Before a pool's first block the program's malloc function is asked, once, for the pool's record. False: it has none
  * to give, and so the pool gives no block. */
 static bool
-pool_ready(struct vmem_pool *pool, const VMEM *vmp)
+pool_ready(struct live_pool *live, const VMEM *vmp)
 {
+	struct vmem_pool *pool = (struct vmem_pool *)live;
 	void *none = NULL;
 	struct user_record *record;
 
@@ -262,9 +121,9 @@ pool_ready(struct vmem_pool *pool, const VMEM *vmp)
 
 /* A pointer that the pool did not give must not get into its heap. */
 static void
-must_own(const struct visit *visit, const void *p, const char *what)
+must_own(const struct cell_visit *visit, const void *p, const char *what)
 {
-	if (!heap_owns(visit->pool->live.heap, p))
+	if (!heap_owns(visit->pool->heap, p))
 		os_fatal("libvmem", what, p);
 }
 
@@ -273,15 +132,15 @@ must_own(const struct visit *visit, const void *p, const char *what)
 static void *__attribute__((noinline))
 malloc_slow(VMEM *vmp, size_t size)
 {
-	struct visit visit = VISIT_INIT;
+	struct cell_visit visit = CELL_VISIT_INIT;
 	int error = errno;
 	void *p = NULL;
 
 	if (!visit_begin(&visit, vmp))
 		return NULL;
 	if (pool_ready(visit.pool, vmp))
-		p = heap_malloc(visit.pool->live.heap, visit.cell, size);
-	visit_end(&visit);
+		p = heap_malloc(visit.pool->heap, visit.cell, size);
+	cell_visit_end(&visit);
 	errno = p != NULL ? error : ENOMEM;
 	return p;
 }
@@ -289,10 +148,10 @@ malloc_slow(VMEM *vmp, size_t size)
 void *
 vmem_malloc(VMEM *vmp, size_t size)
 {
-	struct entry *e = entry_first(vmp);
+	struct cell_entry *e = cell_entry_first(vmp);
 
 	LOG(3, "vmp %p size %zu", (void *)vmp, size);
-	if (__builtin_expect(e->handle == vmp, 1)) {
+	if (__builtin_expect(e->handle == (const void *)vmp, 1)) {
 		void *p = heap_malloc_try(&e->cell, size);
 
 		if (__builtin_expect(p != NULL, 1))
@@ -304,13 +163,13 @@ vmem_malloc(VMEM *vmp, size_t size)
 static void __attribute__((noinline))
 free_slow(VMEM *vmp, void *ptr)
 {
-	struct visit visit = VISIT_INIT;
+	struct cell_visit visit = CELL_VISIT_INIT;
 	int error = errno;
 
 	if (visit_begin(&visit, vmp)) {
 		must_own(&visit, ptr, "vmem_free of a pointer that is not of the pool");
-		heap_free(visit.pool->live.heap, visit.cell, ptr);
-		visit_end(&visit);
+		heap_free(visit.pool->heap, visit.cell, ptr);
+		cell_visit_end(&visit);
 	}
 	errno = error;
 }
@@ -318,10 +177,10 @@ free_slow(VMEM *vmp, void *ptr)
 void
 vmem_free(VMEM *vmp, void *ptr)
 {
-	struct entry *e = entry_first(vmp);
+	struct cell_entry *e = cell_entry_first(vmp);
 
 	LOG(3, "vmp %p ptr %p", (void *)vmp, ptr);
-	if (__builtin_expect(e->handle == vmp && heap_free_try(&e->cell, ptr), 1))
+	if (__builtin_expect(e->handle == (const void *)vmp && heap_free_try(&e->cell, ptr), 1))
 		return;
 	if (ptr != NULL)
 		free_slow(vmp, ptr);
@@ -330,7 +189,7 @@ vmem_free(VMEM *vmp, void *ptr)
 void *
 vmem_calloc(VMEM *vmp, size_t nmemb, size_t size)
 {
-	struct visit visit = VISIT_INIT;
+	struct cell_visit visit = CELL_VISIT_INIT;
 	int error = errno;
 	void *p = NULL;
 
@@ -338,8 +197,8 @@ vmem_calloc(VMEM *vmp, size_t nmemb, size_t size)
 	if (!visit_begin(&visit, vmp))
 		return NULL;
 	if (pool_ready(visit.pool, vmp))
-		p = heap_calloc(visit.pool->live.heap, visit.cell, nmemb, size);
-	visit_end(&visit);
+		p = heap_calloc(visit.pool->heap, visit.cell, nmemb, size);
+	cell_visit_end(&visit);
 	errno = p != NULL ? error : ENOMEM;
 	return p;
 }
@@ -347,7 +206,7 @@ vmem_calloc(VMEM *vmp, size_t nmemb, size_t size)
 void *
 vmem_realloc(VMEM *vmp, void *ptr, size_t size)
 {
-	struct visit visit = VISIT_INIT;
+	struct cell_visit visit = CELL_VISIT_INIT;
 	int error = errno;
 	void *p;
 
@@ -361,8 +220,8 @@ vmem_realloc(VMEM *vmp, void *ptr, size_t size)
 	if (!visit_begin(&visit, vmp))
 		return NULL;
 	must_own(&visit, ptr, "vmem_realloc of a pointer that is not of the pool");
-	p = heap_realloc(visit.pool->live.heap, visit.cell, ptr, size);
-	visit_end(&visit);
+	p = heap_realloc(visit.pool->heap, visit.cell, ptr, size);
+	cell_visit_end(&visit);
 	errno = p != NULL ? error : ENOMEM;
 	return p;
 }
@@ -370,7 +229,7 @@ vmem_realloc(VMEM *vmp, void *ptr, size_t size)
 void *
 vmem_aligned_alloc(VMEM *vmp, size_t alignment, size_t size)
 {
-	struct visit visit = VISIT_INIT;
+	struct cell_visit visit = CELL_VISIT_INIT;
 	int error = errno;
 	void *p = NULL;
 
@@ -383,8 +242,8 @@ vmem_aligned_alloc(VMEM *vmp, size_t alignment, size_t size)
 	if (!visit_begin(&visit, vmp))
 		return NULL;
 	if (pool_ready(visit.pool, vmp))
-		p = heap_aligned_alloc(visit.pool->live.heap, visit.cell, alignment, size);
-	visit_end(&visit);
+		p = heap_aligned_alloc(visit.pool->heap, visit.cell, alignment, size);
+	cell_visit_end(&visit);
 	errno = p != NULL ? error : ENOMEM;
 	return p;
 }
