@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -386,4 +387,34 @@ Test(api_vmem_create, a_new_pool_at_the_same_address_ends_the_old_one)
 	cr_expect_eq(vmem_check(vmp), 1);
 	vmem_delete(vmp);
 	cr_expect_eq(vmem_check(vmp), -1);
+}
+
+/* Both kinds of pool, by a thread that ends at the next cancellation point. */
+static void *
+create_cancelled(void *region)
+{
+	static VMEM *pools[2];
+
+	cr_assert_eq(pthread_cancel(pthread_self()), 0);
+	pools[0] = vmem_create(test_dir(), VMEM_MIN_POOL);
+	pools[1] = vmem_create_in_region(region, VMEM_MIN_POOL);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	return pools;
+}
+
+Test(api_vmem_create, a_thread_about_to_be_cancelled_leaves_nothing_half_made)
+{
+	char *region = region_new(VMEM_MIN_POOL);
+	unsigned fds = count_fds();
+	pthread_t thread;
+	VMEM **pools;
+
+	cr_assert_eq(pthread_create(&thread, NULL, create_cancelled, region), 0);
+	cr_assert_eq(pthread_join(thread, (void **)&pools), 0);
+	cr_assert_neq((void *)pools, PTHREAD_CANCELED);
+	cr_assert_not_null(pools[0]);
+	cr_assert_not_null(pools[1]);
+	cr_expect_eq(count_fds(), fds);
+	vmem_delete(pools[0]);
+	vmem_delete(pools[1]);
 }

@@ -6,7 +6,8 @@
  *         V2  a pool's heap ends, all threads' cells are emptied and then it leaves the registry, all while its `life`
  *             is held exclusively: no thread that ends or moves on meanwhile is left with a cell of a heap that is
  *             gone.
- *         V3  the program's malloc and free functions are called with no lock held.
+ *         V3  the program's malloc, free and print functions are called with no lock held: no LOG and no ERROR either.
+ *         V4  no pool is made by half: a thread cannot be cancelled where files are opened and closed.
  * Locks:  registry_lock for the functions and around V2; see api/common/registry.h.
  * Media:  the heap's (alloc/heap.h), behind one page of ours that is never written.
  * Fails:  NULL or -1 with errno and message; nothing is left behind.
@@ -16,6 +17,7 @@
 #include <errno.h>
 
 #include "api/common/error.h"
+#include "api/common/format.h"
 #include "api/common/log.h"
 #include "api/common/os.h"
 
@@ -149,21 +151,16 @@ new_record(void)
 	return pool;
 }
 
-VMEM *
-vmem_create(const char *dir, size_t size)
+static VMEM *
+create_file_pool(const char *dir, size_t size)
 {
 	int error = errno;
-	struct vmem_pool *pool;
+	struct vmem_pool *pool = new_record();
 	bool device;
 	VMEM *vmp;
 
-	LOG(3, "dir \"%s\" size %zu", dir, size);
-	if (!check_size(size))
-		return NULL;
-	pool = new_record();
 	if (pool == NULL)
 		return NULL;
-
 	device = pool_file_is_device(dir);
 	if ((device ? pool_file_open_device(dir, size, &pool->file) : pool_file_create(dir, size, &pool->file)) != 0)
 		goto fail_record;
@@ -189,9 +186,24 @@ fail_record:
 }
 
 VMEM *
+vmem_create(const char *dir, size_t size)
+{
+	VMEM *vmp = NULL;
+	int state;
+
+	LOG(3, "dir \"%s\" size %zu", dir, size);
+	if (check_size(size)) {
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state); /* V4 */
+		vmp = create_file_pool(dir, size);
+		pthread_setcancelstate(state, NULL);
+	}
+	return vmp;
+}
+
+VMEM *
 vmem_create_in_region(void *addr, size_t size)
 {
-	int error = errno;
+	int error = errno, state;
 	size_t page = sys_page_size();
 	struct vmem_pool *pool;
 	VMEM *vmp;
@@ -212,7 +224,9 @@ vmem_create_in_region(void *addr, size_t size)
 	pool = new_record();
 	if (pool == NULL)
 		return NULL;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state); /* V4 */
 	pool->shared = sys_is_shared(addr);
+	pthread_setcancelstate(state, NULL);
 	vmp = make(pool, addr, size, HEAP_BACKING_GIVEN, false);
 	if (vmp == NULL) {
 		error = errno;
@@ -233,12 +247,14 @@ vmem_delete(VMEM *vmp)
 
 	LOG(3, "vmp %p", (void *)vmp);
 	registry_lock();
-	pool = vmem_pool_find(vmp);
+	pool = (struct vmem_pool *)registry_find(vmp);
 	if (pool != NULL)
 		take_out(pool);
 	registry_unlock();
-	if (pool == NULL)
+	if (pool == NULL) {
+		vmem_pool_invalid(vmp);
 		return;
+	}
 	file = pool->file;
 	give_back(pool);
 	if (file.base != NULL)
@@ -251,29 +267,27 @@ vmem_delete(VMEM *vmp)
 int
 vmem_check(VMEM *vmp)
 {
-	const struct live_pool *other;
-	struct vmem_pool *pool;
-	char why[256];
-	int result = -1;
+	int error = errno, result = 0;
+	const struct live_pool *pool, *other;
+	char why[256] = "";
 
 	LOG(3, "vmp %p", (void *)vmp);
 	registry_lock(); /* no pool comes or goes meanwhile */
-	pool = vmem_pool_find(vmp);
-	if (pool == NULL)
-		goto out;
+	pool = registry_find(vmp);
 	/* before any look inside: the other pool's first page is not readable */
-	other = registry_overlapping(&pool->live);
-	if (other != NULL) {
-		ERROR("pool %p overlaps pool %p", (void *)vmp, atomic_load_explicit(&other->handle, memory_order_relaxed));
-		result = 0;
-		goto out;
+	other = pool != NULL ? registry_overlapping(pool) : NULL;
+	if (other != NULL)
+		format(why, sizeof(why), "overlaps pool %p", atomic_load_explicit(&other->handle, memory_order_relaxed));
+	else if (pool != NULL)
+		result = heap_check(pool->heap, why, sizeof(why));
+	registry_unlock();
+	errno = error;
+	if (pool == NULL) {
+		vmem_pool_invalid(vmp);
+		return -1;
 	}
-	why[0] = '\0';
-	result = heap_check(pool->live.heap, why, sizeof(why));
 	if (result != 1)
 		ERROR("pool %p: %s", (void *)vmp, why);
-out:
-	registry_unlock();
 	return result;
 }
 
