@@ -1,6 +1,6 @@
 /* error.h -- the message behind vmem_errormsg() and its sisters
  *
- * Owns:   one buffer of ERROR_SIZE bytes per thread and library, in thread-local storage; no malloc.
+ * Owns:   one buffer of ERROR_SIZE bytes per thread and library, mapped at the thread's first message; no malloc.
  * Rules:  only api/ sets errno and messages, and only on failure. A message names the value at fault.
  * Media:  process only.
  */

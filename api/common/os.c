@@ -19,6 +19,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -304,7 +305,8 @@ void
 sys_write_all(int fd, const char *text, size_t n)
 {
 	while (n != 0) {
-		ssize_t done = write(fd, text, n);
+		/* write() is a cancellation point, and a trace line of malloc must not make one of malloc */
+		ssize_t done = syscall(SYS_write, fd, text, n);
 
 		if (done < 0 && errno == EINTR)
 			continue;

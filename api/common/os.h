@@ -2,7 +2,7 @@
  *
  * The api layer's seam to the system: alloc/os.c is the allocator's, with the prefix os_; this one has sys_, since
  * both are linked into one library. Functions that return int give 0 or an errno value unless said otherwise.
- * None allocates; all but sys_page_size's first call and the /proc reader are plain system calls.
+ * None allocates. What opens or closes files may be a cancellation point, sys_write_all() is none.
  */
 #ifndef API_COMMON_OS_H
 #define API_COMMON_OS_H
