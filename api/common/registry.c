@@ -4,7 +4,7 @@
  * Rules:  R1  at most 3/4 of the slots are used; a handle sits at its hash's slot or behind it, no empty slot between.
  *         R2  readers take no lock: they read `version` before and after, and look again when it moved or is odd
  *             (a seqlock). Every store into the table is a release and every load an acquire, so a reader that saw one
- *             changed slot sees the odd version too.
+ *             changed slot sees the odd version too. Who holds registry_lock never has to look again.
  *         R3  tables that were outgrown stay mapped, since a reader may still be in one; together they are smaller than
  *             the present one. Records are reused, never unmapped, for the same reason.
  * Locks:  `lock` (registry_lock), then life of any pool; order in the header.
@@ -20,6 +20,7 @@
 
 #define FIRST_SLOTS ((size_t)256)
 #define BLOCK_RECORDS ((size_t)255)
+#define SPINS 100 /* a change takes fewer looks than this, unless its thread is not running */
 
 struct slot {
 	void *_Atomic handle; /* NULL: empty */
@@ -231,7 +232,7 @@ registry_find(const void *handle)
 {
 	if (handle == NULL)
 		return NULL;
-	for (;;) {
+	for (unsigned tries = 0;; tries++) {
 		uint64_t before = atomic_load_explicit(&version, memory_order_acquire);
 		struct table *t = atomic_load_explicit(&table, memory_order_acquire);
 		struct live_pool *pool = NULL;
@@ -245,6 +246,10 @@ registry_find(const void *handle)
 				pool = atomic_load_explicit(&slot->pool, memory_order_acquire);
 			if (atomic_load_explicit(&version, memory_order_relaxed) == before)
 				return pool;
+		}
+		if (tries >= SPINS) { /* who makes the change may be of lower priority: it runs while we sleep */
+			registry_lock();
+			registry_unlock();
 		}
 	}
 }
