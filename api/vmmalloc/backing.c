@@ -134,7 +134,8 @@ backing_create(const char *dir, size_t size)
 	if (error != 0)
 		return errno = error;
 	remember_dir(dir);
-	error = fd_remember(fd_raise(self.file.fd));
+	self.file.fd = fd_raise(self.file.fd);
+	error = fd_remember(self.file.fd);
 	if (error != 0) {
 		pool_file_delete(&self.file);
 		return errno = error;

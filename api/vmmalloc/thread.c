@@ -53,8 +53,11 @@ thread_note_slow(struct heap *heap)
 	} else if (self->cell.own != NULL) {
 		/* First, since the call below may allocate its table of values (keys from 32 on) and come back here. */
 		self->registered = true;
-		if (pthread_setspecific(key, self) != 0)
-			self->registered = false; /* no memory for the table: the next slow call tries again */
+		if (pthread_setspecific(key, self) != 0) {
+			/* No memory for the table: V1. The next slow call tries again. */
+			self->registered = false;
+			heap_thread_exit(heap, &self->cell);
+		}
 	}
 	errno = error;
 }
