@@ -190,8 +190,10 @@ find_library(char path[PATH_MAX])
 	char place[PATH_MAX + sizeof("/../lib/" LIBRARY)], self[PATH_MAX];
 
 	if (folder != NULL && folder[0] != '\0') {
-		if (snprintf(place, sizeof(place), "%s/%s", folder, LIBRARY) >= (int)sizeof(place))
-			place[0] = '\0';
+		if (snprintf(place, sizeof(place), "%s/%s", folder, LIBRARY) >= (int)sizeof(place)) {
+			complain("run: PMHEAP_LIBDIR=%.40s...: %s", folder, strerror(ENAMETOOLONG));
+			return false;
+		}
 	} else {
 		ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
@@ -205,13 +207,14 @@ find_library(char path[PATH_MAX])
 	}
 	/* The folder's links are resolved, the library's own are not: its name is what people look for. */
 	char *base = strrchr(place, '/');
-	if (access(place, R_OK) != 0 || base == NULL) {
+	if (access(place, R_OK) != 0) {
 		complain("run: cannot read %s: %s", place, strerror(errno));
 		return false;
 	}
 	*base = '\0';
-	if (realpath(place, path) == NULL || strlen(path) + sizeof("/" LIBRARY) > PATH_MAX) {
-		complain("run: %s: %s", place, strerror(errno));
+	bool resolved = realpath(place, path) != NULL;
+	if (!resolved || strlen(path) + sizeof("/" LIBRARY) > PATH_MAX) {
+		complain("run: %s: %s", place, strerror(resolved ? ENAMETOOLONG : errno));
 		return false;
 	}
 	strcat(path, "/" LIBRARY);
