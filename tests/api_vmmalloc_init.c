@@ -107,9 +107,9 @@ Test(api_vmmalloc_init, fork_mode_bad)
 {
 	refuses("VMMALLOC_FORK=4\nVMMALLOC_POOL_DIR=/nonexistent\n", "incorrect VMMALLOC_FORK value (4)");
 	refuses("VMMALLOC_FORK=-1\n", "incorrect VMMALLOC_FORK value (-1)");
-	refuses("VMMALLOC_FORK=1x\n", "incorrect VMMALLOC_FORK value (1)");
-	refuses("VMMALLOC_FORK=abc\n", "incorrect VMMALLOC_FORK value (0)");
-	refuses("VMMALLOC_FORK=\n", "incorrect VMMALLOC_FORK value (0)");
+	refuses("VMMALLOC_FORK=1x\n", "incorrect VMMALLOC_FORK value (1x)");
+	refuses("VMMALLOC_FORK=abc\n", "incorrect VMMALLOC_FORK value (abc)");
+	refuses("VMMALLOC_FORK=\n", "incorrect VMMALLOC_FORK value ()");
 }
 
 Test(api_vmmalloc_init, fork_modes_good)

@@ -78,12 +78,8 @@ parse_int(const char *text, int *value)
 	const char *s = number(text, &negative, &magnitude);
 
 	*value = 0;
-	if (s == NULL)
+	if (s == NULL || *s != '\0' || magnitude > INT_MAX)
 		return false;
-	if (magnitude > INT_MAX) {
-		*value = negative ? -INT_MAX : INT_MAX;
-		return false;
-	}
 	*value = negative ? -(int)magnitude : (int)magnitude;
-	return *s == '\0';
+	return true;
 }

@@ -13,8 +13,7 @@
 #define PARSE_HUGE __LONG_LONG_MAX__
 bool parse_size(const char *text, long long *bytes);
 
-/* Blanks, sign, decimal digits, nothing behind, within int. False: not of this form; *value is then what atoi(3)
- * reads. */
+/* Blanks, sign, decimal digits, nothing behind, within int. False, and 0: not of this form. */
 bool parse_int(const char *text, int *value);
 
 #endif

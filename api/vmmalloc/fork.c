@@ -108,46 +108,46 @@ free_deferred(struct deferred *list)
 }
 
 static void
-parent(void)
+after_fork(bool in_child)
 {
 	struct heap *heap = held;
 	struct deferred *list = deferred;
 	int error = errno, state = cancel_state;
 
-	if (clone_fd >= 0)
-		backing_clone_drop(clone_fd);
+	if (clone_fd >= 0) {
+		if (in_child)
+			backing_clone_adopt(heap, clone_fd);
+		else
+			backing_clone_drop(clone_fd);
+	}
 	clone_fd = -1;
 	held = NULL;
 	deferred = NULL;
 	vmmalloc_thread.forking = false;
 	bootstrap_postfork();
-	if (heap != NULL)
-		heap_postfork_parent(heap);
+	if (heap != NULL) {
+		if (in_child)
+			heap_postfork_child(heap, &vmmalloc_thread.cell);
+		else
+			heap_postfork_parent(heap);
+	}
+	if (in_child)
+		init_child_log();
 	free_deferred(list);
 	pthread_setcancelstate(state, NULL);
 	errno = error;
 }
 
 static void
+parent(void)
+{
+	after_fork(false);
+}
+
+static void
 child(void)
 {
-	struct heap *heap = held;
-	struct deferred *list = deferred;
-	int error = errno, state = cancel_state;
-
-	if (clone_fd >= 0)
-		backing_clone_adopt(heap, clone_fd);
-	clone_fd = -1;
-	held = NULL;
-	deferred = NULL;
-	vmmalloc_thread.forking = false;
-	bootstrap_postfork();
-	if (heap != NULL)
-		heap_postfork_child(heap, &vmmalloc_thread.cell);
-	init_child_log();
-	free_deferred(list);
-	pthread_setcancelstate(state, NULL);
-	errno = error;
+	after_fork(true);
 }
 
 void

@@ -61,7 +61,7 @@ wanted_fork_mode(const char *text)
 	if (text == NULL)
 		return FORK_PRIVATE;
 	if (!parse_int(text, &value) || value < FORK_SHARE || value > FORK_CLONE_OR_PRIVATE)
-		log_fatal("incorrect " ENV_FORK " value (%d)", value);
+		log_fatal("incorrect " ENV_FORK " value (%s)", text);
 	return (enum fork_mode)value;
 }
 
