@@ -238,7 +238,7 @@ Test(api_pmemcto_close, the_handles_page_cannot_be_read, .signal = SIGSEGV)
 	PMEMctopool *pcp = pool_make(in_dir("pool"), 20 * MIB);
 
 	if (sysconf(_SC_PAGESIZE) != 4096)
-		cr_skip_test("this system's pages hold more than the header");
+		SKIP("this system's pages hold more than the header");
 	test_dir_remove();
 	signal(SIGSEGV, SIG_DFL);
 	*(volatile char *)pcp;

@@ -292,7 +292,7 @@ Test(api_pmemcto_create, no_address_space_for_it)
 	struct rlimit old, limit;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-	cr_skip_test("the sanitizers need all address space themselves");
+	SKIP("the sanitizers need all address space themselves");
 #endif
 	cr_assert_eq(getrlimit(RLIMIT_AS, &old), 0);
 	limit = (struct rlimit){ 512 * MIB, old.rlim_max };
@@ -311,11 +311,11 @@ Test(api_pmemcto_create, a_full_file_system)
 	char path[64];
 
 	if (unshare(CLONE_NEWNS) != 0)
-		cr_skip_test("no mount namespace: %s", strerror(errno));
+		SKIP("no mount namespace: %s", strerror(errno));
 	cr_assert_not_null(mkdtemp(dir));
 	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("none", dir, "tmpfs", 0, "size=24m") != 0) {
 		rmdir(dir);
-		cr_skip_test("tmpfs cannot be mounted: %s", strerror(errno));
+		SKIP("tmpfs cannot be mounted: %s", strerror(errno));
 	}
 	snprintf(path, sizeof(path), "%s/pool", dir);
 	REFUSED(pmemcto_create(path, "test", 32 * MIB, 0600), ENOSPC);

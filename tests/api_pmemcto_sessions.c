@@ -110,7 +110,7 @@ Test(api_pmemcto_sessions, new_pools_are_apart_and_in_the_documented_range)
 	uintptr_t at[POOLS];
 
 #ifdef __SANITIZE_THREAD__
-	cr_skip_test("the checker allows few addresses");
+	SKIP("the checker allows few addresses");
 #endif
 	for (int i = 0; i < POOLS; i++) {
 		at[i] = address_of_new(in_dir("pool"), NULL);
@@ -151,10 +151,10 @@ Test(api_pmemcto_sessions, a_hint_says_where)
 	};
 
 #ifdef __SANITIZE_THREAD__
-	cr_skip_test("the checker allows few addresses");
+	SKIP("the checker allows few addresses");
 #endif
 #ifdef __SANITIZE_ADDRESS__
-	cr_skip_test("the hint's addresses are the checker's own");
+	SKIP("the hint's addresses are the checker's own");
 #endif
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		cr_expect_eq(address_of_new(in_dir("pool"), cases[i].variable), cases[i].want, "%s", cases[i].variable);

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "alloc/assert.h"
 #include "libpmemcto.h"
 
 #define MIB ((size_t)1 << 20)
@@ -101,6 +102,9 @@ test_dir_remove(void)
 		closedir(dir);
 	rmdir(test_dir);
 }
+
+/* A skipped test does not come to its suite's .fini. */
+#define SKIP(...) (test_dir_remove(), cr_skip_test(__VA_ARGS__))
 
 /* --- files ---------------------------------------------------------------------------------------------------- */
 
