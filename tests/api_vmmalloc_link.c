@@ -63,6 +63,28 @@ Test(api_vmmalloc_link, plugin_opened_with_deepbind)
 	crosses("deepbind");
 }
 
+/* A bare name is looked for along the RUNPATH of who calls dlopen, which must not seem to be us. */
+Test(api_vmmalloc_link, plugin_found_along_the_callers_runpath)
+{
+	static const char *const environments[] = { ENV_RELEASE, ENV_DEBUG };
+	char source[300], program[300];
+
+	make_plugin(PLUGIN);
+	snprintf(source, sizeof(source), "%s/program.c", dir);
+	snprintf(program, sizeof(program), "%s/program", dir);
+	run_write_file(source, "#include <dlfcn.h>\n"
+			       "int main(void) { return dlopen(\"plugin.so\", RTLD_NOW) == 0; }\n");
+	compile(TEST_CC " -o %s %s -Wl,--enable-new-dtags -Wl,-rpath,'$ORIGIN' -ldl", program, source);
+	for (int i = 0; i < 2; i++) {
+		if (i == 1 && access(DEBUG_LIB, R_OK) != 0)
+			break; /* only the plain configuration builds it */
+		struct outcome *o = run(environments[i], program);
+		cr_expect(o->status == 0, "%s build: exit status %d: %s", i == 0 ? "release" : "debug", o->status, o->err);
+		free(o);
+	}
+	remove_dir();
+}
+
 Test(api_vmmalloc_link, plugin_in_a_namespace_of_its_own)
 {
 	crosses("namespace");

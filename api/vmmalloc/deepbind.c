@@ -6,7 +6,7 @@
  * be kept from it, which is what we do. The price: its own names no longer come before the program's.
  *
  * Owns:   the address of the next dlopen.
- * Rules:  D1  the call to the next dlopen is the last thing done and becomes a jump where the compiler can: dlopen(3)
+ * Rules:  D1  the call to the next dlopen is the last thing done and becomes a jump, in debug builds too: dlopen(3)
  *             takes its caller's RUNPATH and namespace from the return address, which must not be ours.
  *         D2  not in the static library: a static program's own dlopen could not be reached.
  * Locks:  none: finding it twice gives the same value.
@@ -17,7 +17,20 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-__attribute__((visibility("default"), weak)) void *
+/* D1: compilers make jumps of such calls from -O2 on; clang can be told at the call, gcc for the function. */
+#if !defined(__clang__)
+#define JUMPS __attribute__((optimize("O2")))
+#define JUMP
+#else
+#define JUMPS
+#if __clang_major__ >= 13
+#define JUMP __attribute__((musttail))
+#else
+#define JUMP
+#endif
+#endif
+
+__attribute__((visibility("default"), weak)) JUMPS void *
 dlopen(const char *file, int mode)
 {
 	static void *(*_Atomic next)(const char *, int);
@@ -29,5 +42,5 @@ dlopen(const char *file, int mode)
 			return NULL; /* dlerror(3) tells of the name that was not found */
 		atomic_store_explicit(&next, call, memory_order_relaxed);
 	}
-	return call(file, mode & ~RTLD_DEEPBIND);
+	JUMP return call(file, mode & ~RTLD_DEEPBIND);
 }
