@@ -19,8 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct heap;
-struct slab_media;
+#include "alloc/slab.h"
 
 #define BIN_KEEP_EMPTY 2u
 
@@ -33,6 +32,16 @@ void bin_unclaim(struct heap *heap, struct slab_media *slab);
 /* Slots of a slab were released. `before`: its state word, read before the release, when it could not change lives;
  * `drained`: a bitmap word became 0. Puts a full slab on the partial list, an empty one where it belongs. */
 void bin_freed(struct heap *heap, struct slab_media *slab, uint64_t before, bool drained);
+
+/* Whether bin_freed would do anything, without the call: mostly not. Right whatever happens to the slab meanwhile. */
+static inline bool
+bin_must_know(const struct slab_media *slab, bool drained)
+{
+	/* seq_cst: after the release of the bits, see slab_release. */
+	enum slab_kind kind = slab_state_kind(atomic_load(&slab->state));
+
+	return kind == SLAB_FULL || (drained && kind == SLAB_PARTIAL);
+}
 
 /* Retires the empty slabs of all classes. True: some pages were freed. */
 bool bin_drop_empty(struct heap *heap);

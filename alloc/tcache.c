@@ -89,7 +89,7 @@ bad_free(const struct heap *heap, const void *p)
 }
 
 /* Slot number of p in its slab of class sc; stops when p is no slot of such a slab. */
-static struct slab_media *
+static inline struct slab_media *
 slab_at(const struct heap *heap, const void *p, unsigned sc, uint32_t *slot)
 {
 	uint32_t page = heap_page_of(heap, p);
@@ -143,7 +143,7 @@ release_slots(struct heap *heap, unsigned sc, void **slots, uint32_t n)
 			bool drained = slab_release(heap, slab, word, mask);
 			/* While more of its slots are in our hands the slab stays: one look at the end is enough, unless
 			 * a word drained, which the last one may not. */
-			if (!more || drained)
+			if ((!more || drained) && bin_must_know(slab, drained))
 				bin_freed(heap, slab, before, drained);
 			if (!more)
 				break;
