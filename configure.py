@@ -162,12 +162,18 @@ TOOLS = {
 # Names that begin with mt_ are what runs under ThreadSanitizer.
 TESTS = {
     'internal': [
+        'alloc_bin',
         'alloc_capacity',
         'alloc_check',
+        'alloc_extent',
+        'alloc_free_index',
         'alloc_heap',
         'alloc_model',
+        'alloc_os',
         'alloc_purge',
         'alloc_size_class',
+        'alloc_slab',
+        'alloc_tcache',
         'api_common_error',
         'api_common_format',
         'flush_copy',
@@ -178,6 +184,7 @@ TESTS = {
         'misuse_heap',
         'mt_alloc_fork',
         'mt_alloc_heap',
+        'mt_alloc_lock',
         'mt_api_registry',
     ],
     'vmem': [

@@ -556,6 +556,7 @@ void
 heap_set_backing(struct heap *heap, enum heap_backing backing, bool recommit)
 {
 	heap->backing = backing;
+	atomic_store_explicit(&heap->purge_refused, 0, memory_order_relaxed); /* the new one may punch */
 	if (recommit)
 		extent_forget_free(heap);
 	extent_count_committed(heap);
