@@ -222,12 +222,25 @@ FN(copy_words_nt)(char *d, const char *s, size_t n, bool up)
 {
 	if ((((uintptr_t)d | n) & 7) != 0)
 		return false;
-	if (up)
-		for (size_t i = 0; i < n; i += 8)
-			nt8(d + i, ld8(s + i));
-	else
+	if (!up) {
 		for (size_t i = n; i > 0; i -= 8)
 			nt8(d + i - 8, ld8(s + i - 8));
+		return true;
+	}
+	for (; n >= 32; n -= 32, d += 32, s += 32) {
+		nt8(d, ld8(s));
+		nt8(d + 8, ld8(s + 8));
+		nt8(d + 16, ld8(s + 16));
+		nt8(d + 24, ld8(s + 24));
+	}
+	if ((n & 16) != 0) {
+		nt8(d, ld8(s));
+		nt8(d + 8, ld8(s + 8));
+		d += 16;
+		s += 16;
+	}
+	if ((n & 8) != 0)
+		nt8(d, ld8(s));
 	return true;
 }
 
@@ -236,13 +249,25 @@ FN(set_words_nt)(char *d, uint64_t v, size_t n)
 {
 	if ((((uintptr_t)d | n) & 7) != 0)
 		return false;
-	for (size_t i = 0; i < n; i += 8)
-		nt8(d + i, v);
+	for (; n >= 32; n -= 32, d += 32) {
+		nt8(d, v);
+		nt8(d + 8, v);
+		nt8(d + 16, v);
+		nt8(d + 24, v);
+	}
+	if ((n & 16) != 0) {
+		nt8(d, v);
+		nt8(d + 8, v);
+		d += 16;
+	}
+	if ((n & 8) != 0)
+		nt8(d, v);
 	return true;
 }
 #endif
 
-/* Out of line: heads and tails of long ones, where a call is not noticed, but its text would be in dozens of places. */
+/* Out of line, for the ways that are rare: its text would be in dozens of places. The usual ways must not call anything:
+ * each return address and saved register is one more store in the queue behind a store that waits for its line. */
 NOINLINE TARGET void
 FN(copy_far)(char *d, const char *s, size_t n)
 {
@@ -257,7 +282,7 @@ FN(set_far)(char *d, uint64_t v, size_t n)
 
 /* 1 to 64 bytes; past the cache at most 63, inside one line. */
 ALWAYS_INLINE TARGET void
-FN(copy_piece)(char *d, const char *s, size_t n, enum line_kind kind, bool nt, bool up)
+FN(copy_piece)(char *d, const char *s, size_t n, enum line_kind kind, bool nt, bool up, bool rare)
 {
 #ifdef HAVE_NT
 	if (nt && FN(copy_words_nt)(d, s, n, up))
@@ -266,12 +291,15 @@ FN(copy_piece)(char *d, const char *s, size_t n, enum line_kind kind, bool nt, b
 	(void)nt;
 	(void)up;
 #endif
-	FN(copy_far)(d, s, n);
+	if (rare)
+		FN(copy_far)(d, s, n);
+	else
+		FN(copy_small)(d, s, n);
 	FN(flush_small)(d, n, kind);
 }
 
 ALWAYS_INLINE TARGET void
-FN(set_piece)(char *d, uint64_t v, size_t n, enum line_kind kind, bool nt)
+FN(set_piece)(char *d, uint64_t v, size_t n, enum line_kind kind, bool nt, bool rare)
 {
 #ifdef HAVE_NT
 	if (nt && FN(set_words_nt)(d, v, n))
@@ -279,7 +307,10 @@ FN(set_piece)(char *d, uint64_t v, size_t n, enum line_kind kind, bool nt)
 #else
 	(void)nt;
 #endif
-	FN(set_far)(d, v, n);
+	if (rare)
+		FN(set_far)(d, v, n);
+	else
+		FN(set_small)(d, v, n);
 	FN(flush_small)(d, n, kind);
 }
 
@@ -356,7 +387,7 @@ FN(copy_up)(char *d, const char *s, size_t n, enum line_kind kind, bool nt, bool
 	if (head > n)
 		head = n;
 	if (head != 0) {
-		FN(copy_piece)(d, s, head, kind, nt, true);
+		FN(copy_piece)(d, s, head, kind, nt, true, wc);
 		d += head;
 		s += head;
 		n -= head;
@@ -370,7 +401,7 @@ FN(copy_up)(char *d, const char *s, size_t n, enum line_kind kind, bool nt, bool
 	d += n & -(size_t)LINE;
 	s += n & -(size_t)LINE;
 	if ((n & (LINE - 1)) != 0)
-		FN(copy_piece)(d, s, n & (LINE - 1), kind, nt, true);
+		FN(copy_piece)(d, s, n & (LINE - 1), kind, nt, true, wc);
 }
 
 /* From the end to the start. C2: right when d lies inside the source. */
@@ -387,7 +418,7 @@ FN(copy_down)(char *d, const char *s, size_t n, enum line_kind kind, bool nt, bo
 		d -= tail;
 		s -= tail;
 		n -= tail;
-		FN(copy_piece)(d, s, tail, kind, nt, false);
+		FN(copy_piece)(d, s, tail, kind, nt, false, true);
 	}
 	if (wc)
 		for (; n >= WC_BLOCK + LINE; n -= WC_BLOCK, d -= WC_BLOCK, s -= WC_BLOCK) {
@@ -398,7 +429,7 @@ FN(copy_down)(char *d, const char *s, size_t n, enum line_kind kind, bool nt, bo
 	d -= n;
 	s -= n;
 	if ((n & (LINE - 1)) != 0)
-		FN(copy_piece)(d, s, n & (LINE - 1), kind, nt, false);
+		FN(copy_piece)(d, s, n & (LINE - 1), kind, nt, false, true);
 }
 
 ALWAYS_INLINE TARGET void
@@ -439,7 +470,7 @@ FN(set_up)(char *d, uint64_t v, size_t n, enum line_kind kind, bool nt, bool wc)
 	if (head > n)
 		head = n;
 	if (head != 0) {
-		FN(set_piece)(d, v, head, kind, nt);
+		FN(set_piece)(d, v, head, kind, nt, wc);
 		d += head;
 		n -= head;
 	}
@@ -451,7 +482,7 @@ FN(set_up)(char *d, uint64_t v, size_t n, enum line_kind kind, bool nt, bool wc)
 	FN(set_lines)(d, v, n / LINE, kind, nt);
 	d += n & -(size_t)LINE;
 	if ((n & (LINE - 1)) != 0)
-		FN(set_piece)(d, v, n & (LINE - 1), kind, nt);
+		FN(set_piece)(d, v, n & (LINE - 1), kind, nt, wc);
 }
 
 /* --- what to do with a call ------------------------------------------------------------------------------------ */
@@ -504,7 +535,7 @@ FN(fence_nt)(enum line_kind kind)
 		if (n > LINE) \
 			FN(copy_up)(d, s, n, kind, false, false); \
 		else if (n != 0) \
-			FN(copy_piece)(d, s, n, kind, false, true); \
+			FN(copy_piece)(d, s, n, kind, false, true, false); \
 		then(kind); \
 		return d; \
 	} \
@@ -513,7 +544,7 @@ FN(fence_nt)(enum line_kind kind)
 		if (n > LINE) \
 			FN(set_up)(d, v, n, kind, false, false); \
 		else if (n != 0) \
-			FN(set_piece)(d, v, n, kind, false); \
+			FN(set_piece)(d, v, n, kind, false, false); \
 		then(kind); \
 		return d; \
 	}
@@ -543,7 +574,10 @@ FN(fence_nt)(enum line_kind kind)
 	} \
 	NOINLINE TARGET void *FN(set_nt_##name)(char *d, uint64_t v, size_t n) \
 	{ \
-		FN(set_up)(d, v, n, kind, true, WC_BARRIER); \
+		if (RARELY(WC_BARRIER)) \
+			FN(set_up)(d, v, n, kind, true, true); \
+		else \
+			FN(set_up)(d, v, n, kind, true, false); \
 		FN(fence_nt)(kind); \
 		then(kind); \
 		return d; \
@@ -563,25 +597,26 @@ ALWAYS_INLINE TARGET void *
 FN(copy_default)(char *d, const char *s, size_t n, enum line_kind kind, bool drain, const char *trace, FN(copy_fn) *mov,
     FN(copy_fn) *nt)
 {
+	bool past = kind != LINE_EMPTY && CAN_NT && n >= copy_settings.nt_threshold;
+
 	(void)trace;
-	if (kind == LINE_EMPTY || !CAN_NT || n < copy_settings.nt_threshold) {
+	if (past)
+		TRACE_NT("memmove", trace, d, s, n);
+	else
 		TRACE_MOV("memmove", trace, d, s, n);
-		if (n > LINE || n == 0 || d == s)
-			return mov(d, s, n);
+	if (n > LINE || n == 0 || d == s)
+		return past ? nt(d, s, n) : mov(d, s, n);
+#ifdef HAVE_NT
+	if (past && n == LINE && ((uintptr_t)d & (LINE - 1)) == 0)
+		nt_line(d, s);
+	else if (!past || (uintptr_t)d - (uintptr_t)s < n || !FN(copy_words_nt)(d, s, n, true))
+#endif
+	{
 		FN(copy_small)(d, s, n);
 		FN(flush_small)(d, n, kind);
-	} else {
-		TRACE_NT("memmove", trace, d, s, n);
-#ifdef HAVE_NT
-		if (n == LINE && ((uintptr_t)d & (LINE - 1)) == 0 && d != s)
-			nt_line(d, s);
-		else if (n > LINE || (uintptr_t)d - (uintptr_t)s < n || !FN(copy_words_nt)(d, s, n, true))
-			return nt(d, s, n);
-#else
-		return nt(d, s, n);
-#endif
-		FN(fence_nt)(kind);
 	}
+	if (past)
+		FN(fence_nt)(kind);
 	if (drain)
 		FN(drain)(kind);
 	return d;
@@ -591,25 +626,26 @@ ALWAYS_INLINE TARGET void *
 FN(set_default)(char *d, uint64_t v, size_t n, enum line_kind kind, bool drain, const char *trace, FN(set_fn) *mov,
     FN(set_fn) *nt)
 {
+	bool past = kind != LINE_EMPTY && CAN_NT && n >= copy_settings.nt_threshold;
+
 	(void)trace;
-	if (kind == LINE_EMPTY || !CAN_NT || n < copy_settings.nt_threshold) {
+	if (past)
+		TRACE_NT("memset", trace, d, NULL, n);
+	else
 		TRACE_MOV("memset", trace, d, NULL, n);
-		if (n > LINE || n == 0)
-			return mov(d, v, n);
+	if (n > LINE || n == 0)
+		return past ? nt(d, v, n) : mov(d, v, n);
+#ifdef HAVE_NT
+	if (past && n == LINE && ((uintptr_t)d & (LINE - 1)) == 0)
+		nt_set_line(d, v);
+	else if (!past || !FN(set_words_nt)(d, v, n))
+#endif
+	{
 		FN(set_small)(d, v, n);
 		FN(flush_small)(d, n, kind);
-	} else {
-		TRACE_NT("memset", trace, d, NULL, n);
-#ifdef HAVE_NT
-		if (n == LINE && ((uintptr_t)d & (LINE - 1)) == 0)
-			nt_set_line(d, v);
-		else if (n > LINE || !FN(set_words_nt)(d, v, n))
-			return nt(d, v, n);
-#else
-		return nt(d, v, n);
-#endif
-		FN(fence_nt)(kind);
 	}
+	if (past)
+		FN(fence_nt)(kind);
 	if (drain)
 		FN(drain)(kind);
 	return d;

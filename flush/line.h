@@ -117,11 +117,16 @@ line_fence(void)
 ALWAYS_INLINE void
 line_flush_range(const void *addr, size_t len, enum line_kind kind)
 {
-	const char *p = (const char *)((uintptr_t)addr & -(uintptr_t)LINE);
-	size_t lines = len == 0 ? 0 : (((uintptr_t)addr & (LINE - 1)) + len - 1) / LINE + 1;
+	const char *p = (const char *)((uintptr_t)addr & -(uintptr_t)LINE), *last;
 
-	for (; lines > 0; lines--, p += LINE)
+	if (len == 0)
+		return;
+	last = (const char *)(((uintptr_t)addr + len - 1) & -(uintptr_t)LINE);
+	line_flush(p, kind);
+	while (p != last) {
+		p += LINE;
 		line_flush(p, kind);
+	}
 }
 
 #endif

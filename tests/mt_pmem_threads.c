@@ -118,6 +118,7 @@ Test(mt_pmem_threads, first_calls_at_once)
 }
 
 /* Threads with the smallest stack there is can have messages: the buffers are not on it. */
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
 static void *
 small_stack(void *arg)
 {
@@ -126,7 +127,6 @@ small_stack(void *arg)
 		strstr(pmem_errormsg(), "/nonexistent/file") != NULL ? NULL : "no message";
 }
 
-#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
 Test(mt_pmem_threads, small_stacks_are_enough)
 {
 	pthread_attr_t attr;

@@ -21,7 +21,7 @@
 
 #define FIRST_CAPACITY 16
 
-static pthread_rwlock_t range_lock = PTHREAD_RWLOCK_INITIALIZER;
+static pthread_mutex_t range_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct range first[FIRST_CAPACITY];
 static struct range *ranges = first;
 static size_t capacity = FIRST_CAPACITY;
@@ -106,7 +106,7 @@ range_add(const struct range *range)
 	int error = 0;
 	size_t i;
 
-	pthread_rwlock_wrlock(&range_lock);
+	pthread_mutex_lock(&range_lock);
 	i = find(range->base);
 	if (i < count && ranges[i].base < range->end)
 		error = EEXIST;
@@ -114,7 +114,7 @@ range_add(const struct range *range)
 		error = ENOMEM;
 	else
 		insert(i, range);
-	pthread_rwlock_unlock(&range_lock);
+	pthread_mutex_unlock(&range_lock);
 	return error;
 }
 
@@ -124,12 +124,12 @@ range_remove(uintptr_t base, uintptr_t end, int (*unmap)(void *arg), void *arg)
 	bool room;
 	int result;
 
-	pthread_rwlock_wrlock(&range_lock);
+	pthread_mutex_lock(&range_lock);
 	room = grow();
 	result = unmap(arg);
 	if (result == 0 && base < end)
 		forget(base, end, room);
-	pthread_rwlock_unlock(&range_lock);
+	pthread_mutex_unlock(&range_lock);
 	return result;
 }
 
@@ -140,7 +140,7 @@ range_covers(uintptr_t base, uintptr_t end)
 
 	if (base >= end || atomic_load_explicit(&count, memory_order_relaxed) == 0)
 		return false;
-	pthread_rwlock_rdlock(&range_lock);
+	pthread_mutex_lock(&range_lock);
 	for (size_t i = find(base); i < count && ranges[i].base <= base; i++) {
 		base = ranges[i].end;
 		if (base >= end) {
@@ -148,7 +148,7 @@ range_covers(uintptr_t base, uintptr_t end)
 			break;
 		}
 	}
-	pthread_rwlock_unlock(&range_lock);
+	pthread_mutex_unlock(&range_lock);
 	return covered;
 }
 
@@ -160,36 +160,30 @@ range_first(uintptr_t base, uintptr_t end, struct range *out)
 
 	if (atomic_load_explicit(&count, memory_order_relaxed) == 0)
 		return false;
-	pthread_rwlock_rdlock(&range_lock);
+	pthread_mutex_lock(&range_lock);
 	i = find(base);
 	found = i < count && ranges[i].base < end;
 	if (found)
 		*out = ranges[i];
-	pthread_rwlock_unlock(&range_lock);
+	pthread_mutex_unlock(&range_lock);
 	return found;
 }
 
 static void
 before_fork(void)
 {
-	pthread_rwlock_wrlock(&range_lock);
+	pthread_mutex_lock(&range_lock);
 }
 
+/* In parent and child: the thread that took the lock is in both. */
 static void
-after_fork_parent(void)
+after_fork(void)
 {
-	pthread_rwlock_unlock(&range_lock);
-}
-
-static void
-after_fork_child(void)
-{
-	/* held by the thread that forked, which has another identity here: made anew instead of unlocked */
-	range_lock = (pthread_rwlock_t)PTHREAD_RWLOCK_INITIALIZER;
+	pthread_mutex_unlock(&range_lock);
 }
 
 void
 range_init(void)
 {
-	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+	pthread_atfork(before_fork, after_fork, after_fork);
 }

@@ -7,7 +7,7 @@
  *   place=FOLDER of the file that is mapped              [/dev/shm]
  *
  * The contenders take turns within each round, so that what disturbs the machine disturbs all. Cold: each call writes
- * where no cache line is loaded (the area is larger than the caches, visited in random order). Hot: the same place again.
+ * to another place, which was flushed out of all caches before. Hot: the same place again. Time is the thread's own.
  * nodrain and flush have one drain after each batch of calls, inside the measured time.
  *
  * Media: a file without a name.
@@ -349,30 +349,43 @@ now(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); /* not the time that other programs took */
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
 static unsigned cursor;
 
+static char *
+cold_place(unsigned i, size_t stride, size_t slots, size_t offset)
+{
+	return area + stride * (places[i % (sizeof(places) / sizeof(places[0]))] % slots) + offset;
+}
+
 /* Nanoseconds per call of one sample. */
 static double
 sample(const struct contender *c, enum op op, size_t size, size_t offset, bool cold, unsigned calls)
 {
-	size_t slots, stride = (size + offset + 4096 + 4095) & ~(size_t)4095;
+	/* not a multiple of the page size: places must not all fall into the same few lines of the first cache */
+	size_t slots, stride = ((size + offset + 63) & ~(size_t)63) + 4096 + 64;
 	unsigned first = cursor;
 	double start, end;
 
 	slots = AREA / stride;
 	if (slots > sizeof(places) / sizeof(places[0]))
-		stride = AREA / (sizeof(places) / sizeof(places[0])), slots = sizeof(places) / sizeof(places[0]);
+		stride = AREA / (sizeof(places) / sizeof(places[0])) - 64, slots = sizeof(places) / sizeof(places[0]);
 	cursor += calls;
-	if (!cold) /* twice the same: loads the line, the page, and the branch predictor */
+	for (unsigned i = 0; i < (cold ? calls : 0); i++) { /* out of all caches */
+		char *d = cold_place(first + i, stride, slots, offset);
+
+		for (size_t at = 0; at < size + 64; at += 64)
+			_mm_clflush(d + at);
+	}
+	if (!cold)
 		memset(area + offset, 1, size);
+	_mm_mfence();
 	start = now();
 	for (unsigned i = 0; i < calls; i++) {
-		char *d = cold ? area + stride * (places[(first + i) % (sizeof(places) / sizeof(places[0]))] % slots) + offset :
-			area + offset;
+		char *d = cold ? cold_place(first + i, stride, slots, offset) : area + offset;
 
 		switch (op) {
 		case COPY:
@@ -410,7 +423,7 @@ cell(enum op op, size_t size, size_t offset, bool cold, unsigned rounds)
 		best[c] = 1e18;
 	for (unsigned r = 0; r < rounds; r++)
 		for (int c = 0; c < CONTENDERS; c++) {
-			int who = (c + (int)r) % CONTENDERS;
+			int who = (c * (1 + (int)r % (CONTENDERS - 1)) + (int)r) % CONTENDERS; /* no one always after the same */
 			double t = contenders[who].drain != NULL ? sample(&contenders[who], op, size, offset, cold, calls) : 0;
 
 			best[who] = t < best[who] ? t : best[who];
