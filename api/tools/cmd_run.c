@@ -153,7 +153,7 @@ free_space(const char *dir, unsigned long long *bytes)
 static unsigned long long
 choose_size(const char *text, const char *dir)
 {
-	unsigned long long space, size;
+	unsigned long long space = 0, size;
 	bool known = free_space(dir, &space);
 	long long wanted;
 
