@@ -69,6 +69,8 @@ Test(api_vmmalloc_link, plugin_found_along_the_callers_runpath)
 	static const char *const environments[] = { ENV_RELEASE, ENV_DEBUG };
 	char source[300], program[300];
 
+	if (strstr(TEST_CC, "--coverage") != NULL)
+		cr_skip_test("a call that is counted when it returns cannot be a jump");
 	make_plugin(PLUGIN);
 	snprintf(source, sizeof(source), "%s/program.c", dir);
 	snprintf(program, sizeof(program), "%s/program", dir);
