@@ -328,9 +328,10 @@ COVERAGE_FLOOR = 85  # per cent of lines in alloc/ api/ flush/
 # themselves. Those marked with ! must be there at the end.
 PACKAGES = {
     'build': ['ninja-build!', 'gcc!', 'libc6-dev!', 'binutils!', 'pkg-config!'],
-    'test': ['libcriterion-dev!', 'g++', 'clang', 'libclang-rt-dev', 'gcovr', 'mandoc', 'valgrind', 'perl', 'sqlite3'],
+    'test': ['libcriterion-dev!', 'g++', 'clang', 'libclang-rt-dev', 'gcovr', 'mandoc', 'valgrind', 'perl', 'sqlite3',
+             'libpmemobj1'],
     'tidy': ['clang-tidy', 'clang-format'],
-    'bench': ['libmimalloc2.0', 'libjemalloc2', 'libtcmalloc-minimal4'],
+    'bench': ['libpmem1', 'libmimalloc2.0', 'libjemalloc2', 'libtcmalloc-minimal4'],
     'cross': ['gcc-aarch64-linux-gnu', 'libc6-dev-arm64-cross', 'gcc-riscv64-linux-gnu', 'libc6-dev-riscv64-cross',
               'qemu-user'],
 }
