@@ -1,6 +1,6 @@
 /* os.c -- alloc/'s one seam to the kernel, see os.h
  *
- * Owns:   whether membarrier(2) is registered for this process.
+ * Owns:   whether membarrier(2) is registered for this process; per thread, whether it is dying.
  * Media:  process only.
  */
 #include "alloc/os.h"
@@ -157,9 +157,18 @@ os_now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+static __thread bool dying;
+
+bool
+os_is_dying(void)
+{
+	return dying;
+}
+
 void
 os_fatal(const char *name, const char *what, const void *p)
 {
+	dying = true;
 	char line[512];
 	size_t n = 0;
 	const char *parts[] = {name, ": ", what};

@@ -44,4 +44,8 @@ uint64_t os_now_ns(void); /* monotonic */
 /* "name: what [0x<p>]" and a newline on stderr, then abort(). p NULL: no address is shown. */
 _Noreturn void os_fatal(const char *name, const char *what, const void *p);
 
+/* This thread is in os_fatal's abort(), perhaps in the program's handler of SIGABRT: it may hold any lock of a heap and
+ * must not enter one again. */
+bool os_is_dying(void);
+
 #endif

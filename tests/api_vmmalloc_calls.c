@@ -53,6 +53,15 @@ Test(api_vmmalloc_calls, glibc_extras_give_real_numbers)
 	assert_in(o->err, "system bytes     =");
 }
 
+/* The line of the diagnosis, then the program's handler, which may allocate: no lock is in its way. */
+Test(api_vmmalloc_calls, misuse_leaves_a_handler_of_sigabrt_working)
+{
+	struct outcome *o = run(ENV_RELEASE, PROGRAM("vmmalloc_calls"), "handler_of_abort");
+
+	assert_status(o, 0);
+	assert_in(o->err, "double free");
+}
+
 /* The low numbers are the program's; where no fork needs the pool's file, no descriptor is kept. */
 Test(api_vmmalloc_calls, descriptors)
 {

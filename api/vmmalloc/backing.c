@@ -206,6 +206,9 @@ struct private_walk {
 	size_t page;
 };
 
+/* The heap commits what it uses; without NORESERVE the kernel refuses a span of gaps larger than RAM and swap. */
+#define PRIVATE_FILE (MAP_PRIVATE | MAP_NORESERVE)
+
 static int
 private_step(void *ctx, size_t offset, size_t length)
 {
@@ -213,7 +216,7 @@ private_step(void *ctx, size_t offset, size_t length)
 	size_t start = offset & ~(w->page - 1), end = (offset + length + w->page - 1) & ~(w->page - 1);
 
 	if (start >= w->end + w->split) {
-		map_over(w->start, w->end, w->fd, MAP_PRIVATE);
+		map_over(w->start, w->end, w->fd, PRIVATE_FILE);
 		map_over(w->end, start, -1, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
 		w->start = start;
 	}
@@ -231,7 +234,7 @@ backing_make_private(struct heap *heap)
 	if (w.fd < 0)
 		return false;
 	heap_each_used_range(heap, private_step, &w);
-	map_over(w.start, w.end, w.fd, MAP_PRIVATE);
+	map_over(w.start, w.end, w.fd, PRIVATE_FILE);
 	map_over(w.end, self.file.size, -1, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
 	heap_set_backing(heap, HEAP_BACKING_PRIVATE, false);
 	self.private = true;

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 
 #include "alloc/heap.h"
+#include "alloc/os.h"
 #include "api/common/log.h"
 #include "api/vmmalloc/backing.h"
 #include "api/vmmalloc/bootstrap.h"
@@ -82,7 +83,8 @@ prefork(void)
 	int error = errno, state;
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	if (heap != NULL) {
+	/* A dying thread that forks, to run a crash reporter: it may hold the heap's locks already. */
+	if (heap != NULL && !os_is_dying()) {
 		heap_prefork(heap);
 		held = heap;
 		separate(heap);

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "alloc/heap.h"
+#include "alloc/os.h"
 #include "api/common/log.h"
 #include "api/common/os.h"
 #include "api/vmmalloc/bootstrap.h"
@@ -45,7 +46,7 @@ usable_heap(void)
 
 	if (heap == NULL)
 		fork_watch();
-	return vmmalloc_thread.forking ? NULL : heap;
+	return vmmalloc_thread.forking || os_is_dying() ? NULL : heap;
 }
 
 static void *
@@ -102,7 +103,9 @@ put_slow(void *p)
 	if (p == NULL)
 		return;
 	if (heap_place_contains(p)) {
-		if (vmmalloc_thread.forking) {
+		if (os_is_dying()) {
+			/* in a handler of SIGABRT: left as it is, the process ends */
+		} else if (vmmalloc_thread.forking) {
 			fork_defer_free(p);
 		} else {
 			heap_free(heap, CELL, p);
@@ -152,7 +155,7 @@ resize(void *p, size_t size)
 	struct heap *heap = heap_ref();
 
 	if (heap_place_contains(p)) {
-		if (vmmalloc_thread.forking)
+		if (vmmalloc_thread.forking || os_is_dying())
 			return move(p, heap_usable_size(heap, p), size);
 		void *q = heap_realloc(heap, CELL, p, size);
 		thread_note(heap);
@@ -315,8 +318,8 @@ pvalloc(size_t size)
 
 /* --- the others ------------------------------------------------------------------------------------------------ */
 
-/* Declared here: which of them the C library's headers know differs. */
-EXTRA void *reallocarray(void *ptr, size_t nmemb, size_t size);
+/* Declared here: which of them the C library's headers know differs. Not reallocarray: the C library's calls whichever
+ * realloc() is in force, ours or, where a program has its own, that one. */
 EXTRA void free_sized(void *ptr, size_t size);
 EXTRA void free_aligned_sized(void *ptr, size_t alignment, size_t size);
 EXTRA void *__libc_malloc(size_t size);
@@ -327,16 +330,6 @@ EXTRA void *__libc_memalign(size_t boundary, size_t size);
 EXTRA void *__libc_valloc(size_t size);
 EXTRA void *__libc_pvalloc(size_t size);
 EXTRA int __posix_memalign(void **memptr, size_t alignment, size_t size);
-
-void *
-reallocarray(void *ptr, size_t nmemb, size_t size)
-{
-	size_t bytes;
-
-	if (__builtin_mul_overflow(nmemb, size, &bytes))
-		return out_of_memory();
-	return realloc_any(ptr, bytes);
-}
 
 void
 free_sized(void *ptr, size_t size)

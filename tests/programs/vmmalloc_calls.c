@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <limits.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
@@ -479,6 +481,43 @@ case_misaligned_free(void)
 }
 
 static void
+on_abort(int sig)
+{
+	void *p[100];
+
+	(void)sig;
+	for (size_t i = 0; i < 100; i++) {
+		p[i] = malloc(i * i * 20);
+		CHECK(p[i] != NULL);
+	}
+	for (size_t i = 0; i < 100; i++)
+		free(p[i]);
+	_exit(42);
+}
+
+/* A crash reporter allocates while the misuse is being diagnosed. */
+static void
+case_handler_of_abort(void)
+{
+	static const size_t sizes[] = {64, 5000, 300000, 3000000};
+	char *volatile p;
+
+	signal(SIGABRT, on_abort);
+	for (size_t i = 0; i < 4; i++) {
+		if (fork() == 0) {
+			p = malloc(sizes[i]);
+			char *volatile again = p;
+			free(p);
+			free(again);
+			_exit(1);
+		}
+		int status;
+		wait(&status);
+		CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 42);
+	}
+}
+
+static void
 case_stack_free(void)
 {
 	char block[64] __attribute__((aligned(16)));
@@ -543,6 +582,7 @@ static const struct {
 	{ "inner_free", case_inner_free },
 	{ "misaligned_free", case_misaligned_free },
 	{ "stack_free", case_stack_free },
+	{ "handler_of_abort", case_handler_of_abort },
 	{ "where", case_where },
 	{ "descriptors", case_descriptors },
 	{ "malloc_4321", case_malloc_4321 },
