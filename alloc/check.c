@@ -53,11 +53,7 @@ superblock_ok(struct walk *walk)
 	if (media->magic != HEAP_MEDIA_MAGIC || media->version != HEAP_MEDIA_VERSION || media->size != heap->size ||
 	    (char *)media - heap->base != (ptrdiff_t)media->reserved ||
 	    extent_layout(&layout, media->size, media->reserved, os_page_size()) != 0 ||
-	    media->npages != layout.npages || media->nchunks != layout.nchunks || media->nlevels != layout.nlevels ||
-	    media->pages_off != layout.pages_off || media->chunks_off != layout.chunks_off ||
-	    media->page_class_off != layout.page_class_off || media->page_map_off != layout.page_map_off ||
-	    media->slabs_off != layout.slabs_off || media->bits_off != layout.bits_off ||
-	    memcmp(media->nodes_off, layout.nodes_off, sizeof(layout.nodes_off)) != 0)
+	    !extent_layout_same(media, &layout))
 		return fail(walk, "the superblock was overwritten");
 	uint64_t ready = (uint64_t)media->ready_chunks << HEAP_LG_CHUNK_PAGES;
 	if (ready > heap->npages)

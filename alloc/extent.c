@@ -120,6 +120,16 @@ extent_layout(struct heap_media *media, uint64_t size, uint64_t reserved, uint64
 	return 0;
 }
 
+bool
+extent_layout_same(const struct heap_media *a, const struct heap_media *b)
+{
+	return a->npages == b->npages && a->nchunks == b->nchunks && a->nlevels == b->nlevels &&
+	       a->pages_off == b->pages_off && a->chunks_off == b->chunks_off &&
+	       a->page_class_off == b->page_class_off && a->page_map_off == b->page_map_off &&
+	       a->slabs_off == b->slabs_off && a->bits_off == b->bits_off &&
+	       memcmp(a->nodes_off, b->nodes_off, sizeof(a->nodes_off)) == 0;
+}
+
 /* Backs memory of the region as the backing needs it. Whole pages of the system. 0 or ENOMEM. */
 static int
 commit_memory(struct heap *heap, void *addr, size_t size)

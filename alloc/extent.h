@@ -25,6 +25,9 @@ struct heap;
 struct heap_media;
 int extent_layout(struct heap_media *media, uint64_t size, uint64_t reserved, uint64_t page_size);
 
+/* Both describe the same layout: counts, levels and every offset. */
+bool extent_layout_same(const struct heap_media *a, const struct heap_media *b);
+
 /* Gets the first tables ready in a new heap. 0 or ENOMEM. */
 int extent_init(struct heap *heap);
 

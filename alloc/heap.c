@@ -150,12 +150,7 @@ heap_attach(struct heap **out, const struct heap_config *config)
 	    found.checksum != superblock_checksum(&found))
 		return EINVAL;
 	/* The layout follows from the size alone: what the superblock says must be the same. */
-	if (found.size != config->size || found.reserved != config->reserved || found.npages != layout.npages ||
-	    found.nchunks != layout.nchunks || found.nlevels != layout.nlevels ||
-	    found.pages_off != layout.pages_off || found.chunks_off != layout.chunks_off ||
-	    found.page_class_off != layout.page_class_off || found.page_map_off != layout.page_map_off ||
-	    found.slabs_off != layout.slabs_off || found.bits_off != layout.bits_off ||
-	    memcmp(found.nodes_off, layout.nodes_off, sizeof(found.nodes_off)) != 0 ||
+	if (found.size != config->size || found.reserved != config->reserved || !extent_layout_same(&found, &layout) ||
 	    found.ready_chunks == 0 || found.ready_chunks > found.nchunks)
 		return EINVAL;
 	struct heap *heap = state_new(config, &layout);
