@@ -139,6 +139,7 @@ LIBRARIES = {
             'api/pmemcto/file.c',
             'api/pmemcto/media.c',
             'api/pmemcto/os.c',
+            'api/pmemcto/parts.c',
             'api/pmemcto/place.c',
             'api/pmemcto/pmemcto.c',
             'api/common/cells.c',

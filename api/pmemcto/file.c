@@ -1,4 +1,4 @@
-/* file.c -- the file behind a libpmemcto pool
+/* file.c -- one file of a libpmemcto pool
  *
  * Owns:   descriptor, lock and, until it is published, the file itself.
  * Rules:  F1  one descriptor from open to close holds the lock; it is close-on-exec, and the lock is let go by
@@ -21,7 +21,6 @@
 #include "api/common/file.h"
 #include "api/common/format.h"
 #include "api/common/os.h"
-#include "api/include/libpmemcto.h"
 #include "api/pmemcto/os.h"
 
 /* The directory of a path, "." for a bare name. False: longer than any path. */
@@ -42,13 +41,13 @@ directory_of(const char *path, char dir[PATH_MAX])
 
 /* The name itself must be one that a file can have. */
 static int
-open_new(const char *path, struct cto_file *out)
+open_new(struct cto_file *out)
 {
 	char dir[PATH_MAX];
 
-	if (path[0] == '\0')
+	if (out->path[0] == '\0')
 		return ENOENT;
-	if (!directory_of(path, dir))
+	if (!directory_of(out->path, dir))
 		return ENAMETOOLONG;
 	out->nameless = true;
 	out->made = false;
@@ -59,19 +58,19 @@ open_new(const char *path, struct cto_file *out)
 	if (errno != EOPNOTSUPP && errno != EISDIR)
 		return errno;
 	out->nameless = false;
-	out->fd = cto_os_open_new(path);
+	out->fd = cto_os_open_new(out->path);
 	out->made = out->fd >= 0;
 	return out->fd >= 0 ? 0 : errno;
 }
 
 static int
-lock(const char *path, int fd)
+lock(const struct cto_file *file, bool write)
 {
-	int error = cto_os_lock(fd);
+	int error = cto_os_lock(file->fd, write);
 
 	errno = error;
 	if (error != 0)
-		ERROR_ERRNO("flock \"%s\"", path);
+		ERROR_ERRNO("flock \"%s\"", file->path);
 	return error;
 }
 
@@ -88,44 +87,45 @@ fill_new(size_t size, struct cto_file *out)
 		error = ENOSPC;
 	errno = error;
 	if (error != 0)
-		ERROR_ERRNO("%zu bytes for the pool", size);
+		ERROR_ERRNO("%zu bytes for \"%s\"", size, out->path);
 	else
-		error = cto_file_reserve(out);
+		error = cto_file_reserve(out, 0, size);
 	return error;
 }
 
 int
 cto_file_new(const char *path, size_t size, struct cto_file *out)
 {
-	int error = open_new(path, out);
+	int error;
 
+	out->path = path;
+	error = open_new(out);
 	if (error != 0) {
 		errno = error;
 		ERROR_ERRNO("open \"%s\"", path);
 		return errno = error;
 	}
-	error = lock(path, out->fd);
+	error = lock(out, true);
 	if (error == 0)
 		error = fill_new(size, out);
 	if (error != 0)
-		cto_file_drop(out, path);
+		cto_file_drop(out);
 	return errno = error;
 }
 
 int
-cto_file_open(const char *path, struct cto_file *out)
+cto_file_open(const char *path, bool write, struct cto_file *out)
 {
 	struct cto_os_stat st;
 	int error;
 
-	out->nameless = out->made = false;
-	out->fd = cto_os_open(path);
+	*out = (struct cto_file){.path = path, .fd = cto_os_open(path, write)};
 	if (out->fd < 0) {
 		error = errno;
 		ERROR_ERRNO("open \"%s\"", path);
 		return errno = error;
 	}
-	error = lock(path, out->fd);
+	error = lock(out, write);
 	if (error != 0)
 		goto fail;
 	error = cto_os_stat(out->fd, &st);
@@ -136,11 +136,12 @@ cto_file_open(const char *path, struct cto_file *out)
 	}
 	out->size = st.size;
 	out->allocated = st.allocated;
-	if (!st.regular) {
+	if (st.directory) {
+		error = EISDIR;
+		errno = error;
+		ERROR_ERRNO("open \"%s\"", path);
+	} else if (!st.regular) {
 		ERROR("\"%s\" is not a regular file", path);
-		error = EINVAL;
-	} else if (st.size < PMEMCTO_MIN_POOL) {
-		ERROR("\"%s\" has %llu bytes, a pool needs %zu", path, (unsigned long long)st.size, PMEMCTO_MIN_POOL);
 		error = EINVAL;
 	} else if (st.size > (uint64_t)SSIZE_MAX) {
 		ERROR("\"%s\" has %llu bytes, more than can be mapped", path, (unsigned long long)st.size);
@@ -154,7 +155,7 @@ fail:
 }
 
 int
-cto_file_publish(struct cto_file *file, const char *path, mode_t mode)
+cto_file_publish(struct cto_file *file, mode_t mode)
 {
 	char dir[PATH_MAX];
 	int error = cto_os_set_mode(file->fd, mode);
@@ -162,32 +163,37 @@ cto_file_publish(struct cto_file *file, const char *path, mode_t mode)
 	if (error == 0)
 		error = cto_os_sync_file(file->fd);
 	if (error == 0 && file->nameless) {
-		error = cto_os_link(file->fd, path);
+		error = cto_os_link(file->fd, file->path);
 		file->nameless = error != 0;
 		file->made = error == 0;
 	}
 	errno = error;
 	if (error != 0)
-		ERROR_ERRNO("pool file \"%s\"", path);
-	else if (directory_of(path, dir))
+		ERROR_ERRNO("pool file \"%s\"", file->path);
+	else if (directory_of(file->path, dir))
 		cto_os_sync_dir(dir);
 	return errno = error;
 }
 
 int
-cto_file_reserve(const struct cto_file *file)
-{
-	return cto_file_reserve_range(file, 0, file->size);
-}
-
-int
-cto_file_reserve_range(const struct cto_file *file, uint64_t offset, uint64_t size)
+cto_file_reserve(const struct cto_file *file, uint64_t offset, uint64_t size)
 {
 	int error = pool_file_allocate(file->fd, offset, size);
 
 	errno = error;
 	if (error != 0)
-		ERROR_ERRNO("posix_fallocate of %llu bytes", (unsigned long long)size);
+		ERROR_ERRNO("posix_fallocate of %llu bytes for \"%s\"", (unsigned long long)size, file->path);
+	return errno = error;
+}
+
+int
+cto_file_read(const struct cto_file *file, uint64_t offset, void *buf, size_t n)
+{
+	int error = cto_os_read(file->fd, offset, buf, n);
+
+	errno = error;
+	if (error != 0)
+		ERROR_ERRNO("read \"%s\"", file->path);
 	return errno = error;
 }
 
@@ -203,12 +209,12 @@ cto_file_release(struct cto_file *file)
 }
 
 void
-cto_file_drop(struct cto_file *file, const char *path)
+cto_file_drop(struct cto_file *file)
 {
 	int error = errno;
 
 	if (file->made)
-		cto_os_unlink(path);
+		cto_os_unlink(file->path);
 	cto_file_release(file);
 	errno = error;
 }

@@ -21,15 +21,11 @@
 
 #include "api/common/format.h"
 
-#ifndef MAP_FIXED_NOREPLACE
-#define MAP_FIXED_NOREPLACE 0x100000
-#endif
-
 int
-cto_os_open(const char *path)
+cto_os_open(const char *path, bool write)
 {
 	/* what is no regular file is refused later: neither wait for its other end nor become its terminal's owner */
-	return open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	return open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 }
 
 int
@@ -88,6 +84,7 @@ cto_os_stat(int fd, struct cto_os_stat *out)
 	if (fstat(fd, &st) != 0)
 		return errno;
 	out->regular = S_ISREG(st.st_mode);
+	out->directory = S_ISDIR(st.st_mode);
 	out->size = (uint64_t)st.st_size;
 	out->allocated = (uint64_t)st.st_blocks * 512; /* the unit of st_blocks, stat(2) */
 	return 0;
@@ -118,9 +115,9 @@ cto_os_read(int fd, uint64_t offset, void *buf, size_t n)
 }
 
 int
-cto_os_lock(int fd)
+cto_os_lock(int fd, bool write)
 {
-	while (flock(fd, LOCK_EX | LOCK_NB) != 0)
+	while (flock(fd, (write ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0)
 		if (errno != EINTR)
 			return errno;
 	return 0;
@@ -133,18 +130,11 @@ cto_os_unlock(int fd)
 }
 
 int
-cto_os_map_at(void *at, size_t size, int fd, bool shared)
+cto_os_map_over(void *at, size_t size, int fd, uint64_t offset, bool shared)
 {
-	int flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
-	void *p = mmap(at, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+	int flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE | MAP_FIXED;
 
-	if (p == MAP_FAILED)
-		return errno;
-	if (p != at) { /* Linux < 4.17, and checkers, take the address for a hint */
-		munmap(p, size);
-		return EEXIST;
-	}
-	return 0;
+	return mmap(at, size, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset) == MAP_FAILED ? errno : 0;
 }
 
 int

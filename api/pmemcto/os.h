@@ -12,9 +12,9 @@
 
 /* --- files. Descriptors are close-on-exec; -1 and errno. ------------------------------------------------------ */
 
-int cto_os_open(const char *path);         /* for reading and writing */
-int cto_os_open_nameless(const char *dir); /* of mode 0, to be named by cto_os_link() */
-int cto_os_open_new(const char *path);     /* must not exist; of mode 0 */
+int cto_os_open(const char *path, bool write); /* for reading, and writing */
+int cto_os_open_nameless(const char *dir);     /* of mode 0, to be named by cto_os_link() */
+int cto_os_open_new(const char *path);         /* must not exist; of mode 0 */
 void cto_os_close(int fd);
 
 bool cto_os_exists(const char *path); /* false also when that cannot be found out */
@@ -23,7 +23,7 @@ int cto_os_unlink(const char *path);
 int cto_os_set_mode(int fd, mode_t mode);
 
 struct cto_os_stat {
-	bool regular;
+	bool regular, directory;
 	uint64_t size;      /* bytes */
 	uint64_t allocated; /* bytes of blocks */
 };
@@ -33,16 +33,16 @@ bool cto_os_all_holes(int fd);
 /* All n bytes, or EIO. */
 int cto_os_read(int fd, uint64_t offset, void *buf, size_t n);
 
-/* The lock that keeps a pool to one user; EAGAIN: somebody has it. */
-int cto_os_lock(int fd);
+/* The lock that keeps a pool to one user, or to those who do not write; EAGAIN: somebody else has it. */
+int cto_os_lock(int fd, bool write);
 /* Also for those who have a copy of the descriptor by fork(2). */
 void cto_os_unlock(int fd);
 
 /* --- memory -------------------------------------------------------------------------------------------------- */
 
-/* Maps the file's first `size` bytes at exactly `at`, for reading and writing; not shared: stores stay in this process.
- * EEXIST: something else is there. */
-int cto_os_map_at(void *at, size_t size, int fd, bool shared);
+/* Maps bytes of the file for reading and writing in place of what is at `at`; not shared: stores stay in this process,
+ * and a file that is open for reading alone will do. */
+int cto_os_map_over(void *at, size_t size, int fd, uint64_t offset, bool shared);
 /* Returns when all that was written to those pages, and the file's own blocks, are durable. */
 int cto_os_sync(void *addr, size_t size);
 int cto_os_sync_file(int fd);

@@ -132,7 +132,7 @@ postfork_child(void)
 		heap_postfork_parent(live->heap);
 		heap_abandon(live->heap);
 		registry_remove(live);
-		cto_os_close(pool->file.fd);
+		parts_abandon(&pool->parts);
 	}
 	registry_postfork_child();
 }
@@ -325,34 +325,31 @@ valid_new(const char *path, size_t poolsize)
 
 /* An existing file that nothing is in yet. */
 static int
-open_empty(const char *path, struct cto_file *file)
+open_empty(const char *path, struct parts *parts)
 {
 	uint8_t page[POOL_HEADER_SIZE];
-	int error = cto_file_open(path, file);
+	int error = parts_open(path, PARTS_WRITE, parts);
 
 	if (error != 0)
 		return error;
-	error = cto_os_read(file->fd, 0, page, sizeof(page));
-	errno = error;
-	if (error != 0) {
-		ERROR_ERRNO("read \"%s\"", path);
-	} else if (page[0] != 0 || memcmp(page, page + 1, sizeof(page) - 1) != 0) {
+	error = parts_read(parts, 0, 0, page, sizeof(page));
+	if (error == 0 && (page[0] != 0 || memcmp(page, page + 1, sizeof(page) - 1) != 0)) {
 		ERROR("\"%s\" begins with data: only a file whose first page is zero becomes a pool", path);
 		error = EEXIST;
 	}
 	if (error != 0)
-		cto_file_release(file);
+		parts_release(parts);
 	return errno = error;
 }
 
 /* How the pages of a file that was there come to be. */
 static int
-choose_flags(const struct cto_file *file, void *base, uint32_t *flags)
+choose_flags(const struct parts *parts, void *base, uint32_t *flags)
 {
 	int error;
 
 	*flags = 0;
-	if (file->allocated < file->size) {
+	if (parts->allocated < parts->file_size) {
 		error = sys_populate(base, heap_offset());
 		if (error == 0)
 			return 0;
@@ -364,7 +361,7 @@ choose_flags(const struct cto_file *file, void *base, uint32_t *flags)
 		/* the kernel cannot commit page by page: all at once */
 	}
 	*flags = POOL_FLAG_RESERVED;
-	return cto_file_reserve(file);
+	return parts_reserve(parts);
 }
 
 /* C1. The heap is made; the file is a pool when this succeeded. */
@@ -394,21 +391,18 @@ write_front(struct pool_front_media *front, const char *layout, const struct pla
 	return error;
 }
 
-/* The pool in pool->file, which is locked and maybe nameless still. */
+/* The pool in pool->parts, which are locked and maybe nameless still. */
 static int
 make(struct cto_pool *pool, const char *layout, bool fresh, struct place *place)
 {
 	uint32_t flags = POOL_FLAG_RESERVED;
-	bool zeroed = fresh || cto_os_all_holes(pool->file.fd);
-	size_t size = cto_file_usable(&pool->file);
+	bool zeroed = fresh || parts_all_holes(&pool->parts);
+	size_t size = pool->parts.size;
 	struct heap_config config;
 	int error = place_take(size, place);
 
-	if (error == 0) {
-		error = sys_map_file_over(place->base, size, pool->file.fd);
-		if (error != 0)
-			sys_unmap(place->base, size);
-	}
+	if (error == 0)
+		error = parts_map_over(&pool->parts, place->base, PARTS_SHARED);
 	if (error != 0) {
 		errno = error;
 		ERROR_ERRNO("mmap %zu bytes", size);
@@ -416,7 +410,7 @@ make(struct cto_pool *pool, const char *layout, bool fresh, struct place *place)
 	}
 	pool->span = place->span;
 	if (!fresh)
-		error = choose_flags(&pool->file, place->base, &flags);
+		error = choose_flags(&pool->parts, place->base, &flags);
 	if (error != 0)
 		goto fail_map;
 	config = config_of(place->base, size, heap_offset(), flags, zeroed);
@@ -465,14 +459,14 @@ pmemcto_create(const char *path, const char *layout, size_t poolsize, mode_t mod
 	pool = record_new(path);
 	if (pool == NULL)
 		return NULL;
-	error = fresh ? cto_file_new(path, poolsize, &pool->file) : open_empty(path, &pool->file);
+	error = fresh ? parts_new(path, poolsize, &pool->parts) : open_empty(path, &pool->parts);
 	if (error != 0)
 		goto fail_record;
 	error = make(pool, layout, fresh, &place);
 	if (error != 0)
 		goto fail_file;
 	if (fresh)
-		error = cto_file_publish(&pool->file, path, mode);
+		error = parts_publish(&pool->parts, mode);
 	if (error == 0)
 		error = record_publish(pool, place.base, place.size);
 	if (error != 0)
@@ -484,7 +478,7 @@ pmemcto_create(const char *path, const char *layout, size_t poolsize, mode_t mod
 fail_make:
 	unmake(pool, &place, fresh);
 fail_file:
-	cto_file_drop(&pool->file, path);
+	parts_drop(&pool->parts);
 fail_record:
 	record_free(pool);
 	errno = error;
@@ -502,17 +496,14 @@ refuse(const char *path, const char *fault)
 
 /* All that can be said about a pool without mapping it. */
 static int
-examine_front(const char *path, const char *layout, const struct cto_file *file, struct pool_front_media *front)
+examine_front(const char *path, const char *layout, const struct parts *parts, struct pool_front_media *front)
 {
 	const struct pool_desc_media *desc = &front->desc;
 	const char *fault;
-	int error = cto_os_read(file->fd, 0, (void *)front, sizeof(*front));
+	int error = parts_read(parts, 0, 0, (void *)front, sizeof(*front));
 
-	if (error != 0) {
-		errno = error;
-		ERROR_ERRNO("read \"%s\"", path);
+	if (error != 0)
 		return error;
-	}
 	fault = media_header_fault(&front->header);
 	if (fault == NULL)
 		fault = media_desc_fault(front);
@@ -522,9 +513,9 @@ examine_front(const char *path, const char *layout, const struct cto_file *file,
 		ERROR("\"%s\": wrong layout (\"%s\"), the pool's is \"%s\"", path, layout, (const char *)desc->layout);
 		return EINVAL;
 	}
-	if (desc->size != cto_file_usable(file)) {
+	if (desc->size != parts->size) {
 		ERROR("\"%s\": the pool has %llu bytes, but the file has %llu: it was cut or grew", path,
-		    (unsigned long long)desc->size, (unsigned long long)file->size);
+		    (unsigned long long)desc->size, (unsigned long long)parts->file_size);
 		return EINVAL;
 	}
 	if (atomic_load_explicit(&desc->consistent, memory_order_relaxed) == 0) {
@@ -536,25 +527,25 @@ examine_front(const char *path, const char *layout, const struct cto_file *file,
 	return fault != NULL ? refuse(path, fault) : 0;
 }
 
-/* Opens and locks the file and judges its front. 0, or errno value with message. */
+/* Opens and locks the files and judges the pool's front. 0, or errno value with message. */
 static int
-examine(const char *path, const char *layout, struct cto_file *file, struct pool_front_media *front)
+examine(const char *path, const char *layout, struct parts *parts, struct pool_front_media *front)
 {
-	int error = cto_file_open(path, file);
+	int error = parts_open(path, PARTS_WRITE, parts);
 
 	if (error != 0)
 		return error;
-	error = examine_front(path, layout, file, front);
+	error = examine_front(path, layout, parts, front);
 	if (error != 0)
-		cto_file_release(file);
+		parts_release(parts);
 	return error;
 }
 
 /* Maps the pool where it belongs, and nowhere else. */
 static int
-map(const char *path, const struct cto_file *file, const struct pool_desc_media *desc, bool shared)
+map(const char *path, const struct parts *parts, const struct pool_desc_media *desc, enum parts_sharing sharing)
 {
-	int error = cto_os_map_at((void *)(uintptr_t)desc->base, desc->size, file->fd, shared);
+	int error = parts_map_at(parts, (void *)(uintptr_t)desc->base, sharing);
 
 	if (error == 0)
 		return 0;
@@ -593,42 +584,34 @@ attach(const char *path, const struct pool_desc_media *desc, struct heap **heap)
 	return error;
 }
 
-struct fill {
-	const struct cto_file *file;
-	int error;
-};
-
 static int
 fill_range(void *ctx, size_t offset, size_t length)
 {
-	struct fill *fill = ctx;
-
-	return cto_file_reserve_range(fill->file, offset, length);
+	return parts_reserve_range(ctx, offset, length);
 }
 
 /* Copying a file may leave holes where it held zeros: what the heap counts on having must be there, or a store into it
  * would be SIGBUS when the file system is full. */
 static int
-refill(const struct cto_file *file, const struct pool_desc_media *desc, struct heap *heap)
+refill(const struct parts *parts, const struct pool_desc_media *desc, struct heap *heap)
 {
 	const struct heap_media *media = (const struct heap_media *)(uintptr_t)(desc->base + desc->heap_offset);
-	struct fill fill = { file, 0 };
 	uint64_t ready;
 	int error;
 
 	if ((desc->flags & POOL_FLAG_RESERVED) != 0)
-		return file->allocated < file->size ? cto_file_reserve(file) : 0;
+		return parts->allocated < parts->file_size ? parts_reserve(parts) : 0;
 	if (sys_populate((void *)(uintptr_t)desc->base, heap_offset()) == EINVAL) /* as in choose_flags() */
-		return cto_file_reserve(file);
-	if (file->allocated >= media->committed_pages * HEAP_PAGE)
+		return parts_reserve(parts);
+	if (parts->allocated >= media->committed_pages * HEAP_PAGE)
 		return 0;
 	heap_prefork(heap);
-	error = heap_each_used_range(heap, fill_range, &fill);
+	error = heap_each_used_range(heap, fill_range, (void *)(uintptr_t)parts);
 	heap_postfork_parent(heap);
 	ready = ((uint64_t)media->ready_chunks << HEAP_LG_CHUNK_PAGES) * HEAP_PAGE;
 	if (ready > desc->size - media->pages_off)
 		ready = desc->size - media->pages_off;
-	return error != 0 ? error : cto_file_reserve_range(file, media->pages_off, ready);
+	return error != 0 ? error : parts_reserve_range(parts, media->pages_off, ready);
 }
 
 /* C1: before the first change. */
@@ -674,10 +657,10 @@ pmemcto_open(const char *path, const char *layout)
 	pool = record_new(path);
 	if (pool == NULL)
 		return NULL;
-	error = examine(path, layout, &pool->file, &front);
+	error = examine(path, layout, &pool->parts, &front);
 	if (error != 0)
 		goto fail_record;
-	error = map(path, &pool->file, &front.desc, true);
+	error = map(path, &pool->parts, &front.desc, PARTS_SHARED);
 	if (error != 0)
 		goto fail_file;
 	mapped = (struct pool_front_media *)(uintptr_t)front.desc.base;
@@ -689,7 +672,7 @@ pmemcto_open(const char *path, const char *layout)
 	error = attach(path, &front.desc, &pool->live.heap);
 	if (error != 0)
 		goto fail_mark;
-	error = refill(&pool->file, &front.desc, pool->live.heap);
+	error = refill(&pool->parts, &front.desc, pool->live.heap);
 	if (error == 0)
 		error = record_publish(pool, mapped, front.desc.size);
 	if (error != 0)
@@ -705,7 +688,7 @@ fail_mark:
 fail_map:
 	sys_unmap(mapped, front.desc.size);
 fail_file:
-	cto_file_release(&pool->file);
+	parts_release(&pool->parts);
 fail_record:
 	record_free(pool);
 	errno = error;
@@ -765,7 +748,7 @@ pmemcto_close(PMEMctopool *pcp)
 	if (pool != NULL) {
 		error = make_durable(pool, (struct pool_front_media *)pcp);
 		sys_unmap(pcp, pool->live.size);
-		cto_file_release(&pool->file);
+		parts_release(&pool->parts);
 		record_free(pool);
 		errno = error != 0 ? error : old_errno;
 		return;
@@ -814,23 +797,23 @@ pmemcto_check(const char *path, const char *layout)
 {
 	int error, result = -1, old_errno = errno;
 	struct pool_front_media front;
-	struct cto_file file;
+	struct parts parts;
 
 	LOG(3, "path \"%s\" layout \"%s\"", path, layout);
 	error = valid_arguments(path, layout);
 	if (error == 0)
-		error = examine(path, layout, &file, &front);
+		error = examine(path, layout, &parts, &front);
 	if (error != 0) {
 		errno = error;
 		return -1;
 	}
-	error = map(path, &file, &front.desc, false);
+	error = map(path, &parts, &front.desc, PARTS_PRIVATE);
 	if (error == 0) {
 		result = check_heap(path, &front.desc);
 		error = errno;
-		sys_unmap((void *)(uintptr_t)front.desc.base, front.desc.size);
+		parts_unmap(&parts, (void *)(uintptr_t)front.desc.base);
 	}
-	cto_file_release(&file);
+	parts_release(&parts);
 	errno = result < 0 ? error : old_errno;
 	return result;
 }

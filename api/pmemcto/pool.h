@@ -11,8 +11,8 @@
 
 #include "alloc/heap.h"
 #include "api/common/registry.h"
-#include "api/pmemcto/file.h"
 #include "api/pmemcto/media.h"
+#include "api/pmemcto/parts.h"
 
 /* The published prototypes are what the library exports. */
 #pragma GCC visibility push(default)
@@ -29,7 +29,7 @@ struct cto_pool {
 	struct live_pool live;
 	/* constant while the pool lives */
 	size_t span;          /* addresses that new pools stay out of */
-	struct cto_file file; /* locked */
+	struct parts parts;   /* locked */
 	struct pool_desc_media *desc; /* in the pool */
 	struct cto_hooks hooks; /* as pmemcto_set_funcs() left them when the pool was made or opened */
 	void *user_record;    /* what the program's functions gave for it */
