@@ -37,6 +37,7 @@ ALLOC = [
     'alloc/size_class.c',
     'alloc/slab.c',
     'alloc/stats.c',
+    'alloc/survey.c',
     'alloc/tcache.c',
 ]
 
@@ -75,7 +76,7 @@ COMMON = [
 ]
 
 # What is installed. `map`: the names that the shared library exports. `parts`: what of the above it takes in. `flags`: for
-# its own sources.
+# its own sources. `tool_sources`: not in the library, but beside it in the tools and in the tests that look inside.
 LIBRARIES = {
     'vmem': {
         'description': 'volatile memory pools in memory-mapped files',
@@ -145,12 +146,18 @@ LIBRARIES = {
             'api/common/cells.c',
             'api/common/stats_text.c',
         ],
+        'tool_sources': [
+            'api/pmemcto/view.c',
+        ],
     },
 }
 
-# bin/<name>: sources.
+# bin/<name>: sources, and the library whose objects they take in.
 TOOLS = {
-    'pmheap': ['api/tools/pmheap.c', 'api/tools/cmd_run.c'],
+    'pmheap': ('pmemcto', [
+        'api/tools/cmd_run.c',
+        'api/tools/pmheap.c',
+    ]),
 }
 
 # ---- tests ----------------------------------------------------------------------------------------------------------
@@ -174,6 +181,7 @@ TESTS = {
         'alloc_purge',
         'alloc_size_class',
         'alloc_slab',
+        'alloc_survey',
         'alloc_tcache',
         'api_common_error',
         'api_common_format',
@@ -212,6 +220,7 @@ TESTS = {
         'api_pmem_range',
     ],
     'pmemcto.own': [
+        'api_pmemcto_view',
         'media_pmemcto',
     ],
     'pmemcto': [
@@ -420,8 +429,8 @@ def check_tables(strict):
     progress, is let through with a warning; not even that when `strict`."""
     listed = set(ALLOC + FLUSH + sum(FLUSH_FOR.values(), []) + COMMON + TEST_SUPPORT)
     for library in LIBRARIES.values():
-        listed.update(library['sources'] + library.get('shared_sources', []))
-    for sources in TOOLS.values():
+        listed.update(library['sources'] + library.get('shared_sources', []) + library.get('tool_sources', []))
+    for _, sources in TOOLS.values():
         listed.update(sources)
     listed.update('tests/%s.c' % name for names in TESTS.values() for name in names)
     listed.update('tests/programs/%s.c' % name for names in TEST_PROGRAMS.values() for name in names)
@@ -632,7 +641,7 @@ class Configuration:
                 shared_only = self.objects(library.get('shared_sources', []), variant, variant, library.get('flags', ''))
                 self.products += self.library(name, library, variant, parts, own, shared_only, folder)
                 if variant == 'release':
-                    self.own[name] = own
+                    self.own[name] = own + self.objects(library.get('tool_sources', []), variant, variant)
             if variant == 'release':
                 self.internal = [self.ninja.build('%sobj/%s.a' % (self.b, part), 'archive', parts[part])
                                  for part in ('common', 'alloc', 'flush') if parts[part]]
@@ -640,10 +649,9 @@ class Configuration:
             self.ninja.build(self.b + 'lib/nvml_debug', 'symlink', [], target='pmdk_debug')
             self.products.append(self.b + 'lib/nvml_debug')
         self.ninja.section('tools')
-        for name, sources in TOOLS.items():
-            objects = self.objects(sources, 'release', 'release')
-            self.products.append(self.ninja.build(self.b + 'bin/' + name, 'link', objects + self.internal,
-                                                  libs=""))
+        for name, (library, sources) in TOOLS.items():
+            objects = self.objects(sources, 'release', 'release') + self.own[library]
+            self.products.append(self.ninja.build(self.b + 'bin/' + name, 'link', objects + self.internal, libs=''))
 
     # -- tests
 
@@ -833,7 +841,7 @@ def built_libraries():
 def library_sources():
     return (ALLOC + FLUSH + FLUSH_FOR['x86_64'] + COMMON +
             [source for library in LIBRARIES.values()
-             for source in library['sources'] + library.get('shared_sources', [])])
+             for source in library['sources'] + library.get('shared_sources', []) + library.get('tool_sources', [])])
 
 
 def all_files():

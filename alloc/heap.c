@@ -36,8 +36,8 @@ state_size(void)
 }
 
 /* FNV-1a, 64 bit (draft-eastlake-fnv), over the superblock with the checksum's own field as 0. */
-static uint64_t
-superblock_checksum(const struct heap_media *media)
+uint64_t
+heap_superblock_checksum(const struct heap_media *media)
 {
 	struct heap_media copy;
 	const unsigned char *bytes = (const unsigned char *)&copy;
@@ -147,7 +147,7 @@ heap_attach(struct heap **out, const struct heap_config *config)
 	memcpy(&found, (const char *)config->base + config->reserved, sizeof(found));
 	if (found.magic != HEAP_MEDIA_MAGIC || found.version != HEAP_MEDIA_VERSION || found.features_incompat != 0 ||
 	    found.features_ro_compat != 0 || (found.flags & ~HEAP_MEDIA_ZEROED) != 0 ||
-	    found.checksum != superblock_checksum(&found))
+	    found.checksum != heap_superblock_checksum(&found))
 		return EINVAL;
 	/* The layout follows from the size alone: what the superblock says must be the same. */
 	if (found.size != config->size || found.reserved != config->reserved || !extent_layout_same(&found, &layout) ||
@@ -174,7 +174,7 @@ heap_detach(struct heap *heap)
 	bin_drop_empty(heap);
 	heap->media->committed_pages = atomic_load(&heap->committed_pages);
 	heap->media->generation++;
-	heap->media->checksum = superblock_checksum(heap->media);
+	heap->media->checksum = heap_superblock_checksum(heap->media);
 	tcache_thaw_all(heap);
 	state_delete(heap);
 }

@@ -117,6 +117,9 @@ struct heap_media {
 	struct bin_media bins[SC_SLAB_COUNT + 1]; /* [0] unused */
 };
 
+/* What `checksum` has to be. */
+uint64_t heap_superblock_checksum(const struct heap_media *media);
+
 _Static_assert(sizeof(struct chunk_media) == 192, "media format");
 _Static_assert(sizeof(struct node_media) == 16, "media format");
 _Static_assert(sizeof(struct slab_media) == 64, "media format");

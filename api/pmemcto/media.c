@@ -8,7 +8,6 @@
  */
 #include "api/pmemcto/media.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #if defined(__x86_64__)
@@ -139,11 +138,20 @@ all_zero(const void *data, size_t n)
 	return n == 0;
 }
 
-const char *
-media_header_fault(const struct pool_header_media *header)
+bool
+media_is_part(const struct pool_header_media *header)
 {
 	const struct pool_uuid_media *links = &header->prev_part;
 
+	for (int i = 0; i < 4; i++)
+		if (memcmp(&links[i], &header->part, sizeof(links[i])) != 0)
+			return true;
+	return (header->incompat & POOL_INCOMPAT_SINGLEHDR) != 0;
+}
+
+const char *
+media_header_fault(const struct pool_header_media *header)
+{
 	if (all_zero(header, sizeof(*header)))
 		return "no pool: it begins with zeros (pmemcto_create() makes one)";
 	if (memcmp(header->signature, POOL_SIGNATURE, sizeof(header->signature)) != 0)
@@ -163,9 +171,8 @@ media_header_fault(const struct pool_header_media *header)
 	if (header->alignment != alignment_desc() || header->elf_class != 2 || header->elf_data != 1 ||
 	    header->machine != MACHINE)
 		return "the pool was made on another kind of machine";
-	for (int i = 0; i < 4; i++)
-		if (memcmp(&links[i], &header->part, sizeof(links[i])) != 0)
-			return "the file is a part of a pool set: open the set";
+	if (media_is_part(header))
+		return "the file is a part of a pool set: open the set";
 	if (!all_zero(header->zero0, sizeof(header->zero0)) || !all_zero(header->zero1, sizeof(header->zero1)) ||
 	    !all_zero(header->shutdown_state, sizeof(header->shutdown_state)))
 		return "the header is damaged: it is not zero where it must be";

@@ -18,6 +18,7 @@
 #define API_PMEMCTO_MEDIA_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -118,6 +119,8 @@ void media_seal(struct pool_desc_media *desc, uint64_t heap_checksum);
 /* --- judging. NULL: good; else what is wrong, for a message. -------------------------------------------------- */
 
 const char *media_header_fault(const struct pool_header_media *header);
+/* By its links and features alone: a part of a pool set of several, or of one with a single header. */
+bool media_is_part(const struct pool_header_media *header);
 /* All of `front` behind the header; reads nothing that a dirty pool changes. Header judged before. */
 const char *media_desc_fault(const struct pool_front_media *front);
 /* Root and D4; of a pool whose `consistent` is not 0. */

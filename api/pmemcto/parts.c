@@ -86,7 +86,8 @@ parts_open(const char *path, enum parts_access access, struct parts *out)
 		return errno = error;
 	}
 	out->n = 1;
-	if (out->part[0].file.size < PMEMCTO_MIN_POOL) {
+	/* who only looks may see what is left of a pool */
+	if (access == PARTS_WRITE && out->part[0].file.size < PMEMCTO_MIN_POOL) {
 		ERROR("\"%s\" has %llu bytes, a pool needs %zu", path, (unsigned long long)out->part[0].file.size,
 		      PMEMCTO_MIN_POOL);
 		parts_release(out);

@@ -47,7 +47,8 @@ struct parts {
 	uint64_t allocated; /* bytes of blocks that they had when they were opened */
 };
 
-/* Opens and locks what `path` names, in order. Nothing but sizes is looked at. */
+/* Opens and locks what `path` names, in order. Nothing but sizes is looked at: to write, a file must be long enough for a
+ * pool. */
 int parts_open(const char *path, enum parts_access access, struct parts *out);
 /* A new pool of one file of `size` bytes, all reserved: cto_file_new(). */
 int parts_new(const char *path, size_t size, struct parts *out);
