@@ -5,6 +5,7 @@
  */
 #include "alloc/bin.h"
 
+#include <errno.h>
 #include <stddef.h>
 
 #include "alloc/assert.h"
@@ -63,12 +64,25 @@ slab_new(struct heap *heap, unsigned sc, uint32_t nslabs)
 
 	if (least < SC_MIN_SLAB_PAGES)
 		least = SC_MIN_SLAB_PAGES;
-	while (extent_alloc(heap, pages, 0, false, &page) != 0) {
+	while (bin_take_pages(heap, pages, 0, false, &page) != 0) {
 		if (pages <= least)
 			return NULL;
 		pages = pages / 2 > least ? pages / 2 : least;
 	}
 	return slab_birth(heap, page, pages, sc);
+}
+
+/* One empty slab more or less. Bin lock. */
+static void
+count_empty(struct heap *heap, struct bin_media *media, const struct slab_media *slab, bool more)
+{
+	if (more) {
+		media->nempty++;
+		atomic_fetch_add_explicit(&heap->empty_pages, slab->pages, memory_order_relaxed);
+	} else {
+		media->nempty--;
+		atomic_fetch_sub_explicit(&heap->empty_pages, slab->pages, memory_order_relaxed);
+	}
 }
 
 /* --- interface ----------------------------------------------------------------------------------------------- */
@@ -87,7 +101,7 @@ bin_claim(struct heap *heap, unsigned sc, bool make)
 	} else if (media->empty != 0) {
 		slab = &heap->slabs[media->empty - 1];
 		list_remove(heap, &media->empty, slab);
-		media->nempty--;
+		count_empty(heap, media, slab, false);
 	}
 	if (slab != NULL) {
 		slab_set_kind(slab, SLAB_CLAIMED);
@@ -108,23 +122,13 @@ bin_claim(struct heap *heap, unsigned sc, bool make)
 	return slab;
 }
 
-/* An unclaimed slab that is in no list and has no used slot: keep it or retire it. Bin lock, which is dropped. */
+/* An unclaimed slab that is in no list and has no used slot (B4). Bin lock. */
 static void
-settle_empty(struct heap *heap, struct slab_media *slab, struct bin *bin, struct bin_media *media)
+settle_empty(struct heap *heap, struct slab_media *slab, struct bin_media *media)
 {
-	if (media->nempty < BIN_KEEP_EMPTY) {
-		slab_set_kind(slab, SLAB_EMPTY);
-		list_push(heap, &media->empty, slab);
-		media->nempty++;
-		lock_drop(&bin->lock);
-		return;
-	}
-	uint32_t page = slab->page, pages = slab->pages;
-	slab_retire(slab);
-	media->nslabs--;
-	bin->nslab_retired++;
-	lock_drop(&bin->lock);
-	extent_free(heap, page, pages);
+	slab_set_kind(slab, SLAB_EMPTY);
+	list_push(heap, &media->empty, slab);
+	count_empty(heap, media, slab, true);
 }
 
 void
@@ -139,10 +143,8 @@ bin_unclaim(struct heap *heap, struct slab_media *slab)
 	 * the lock (both sides are seq_cst). */
 	slab_set_kind(slab, SLAB_FULL);
 	if (slab_is_empty(heap, slab)) {
-		settle_empty(heap, slab, bin, media);
-		return;
-	}
-	if (slab_has_free(heap, slab)) {
+		settle_empty(heap, slab, media);
+	} else if (slab_has_free(heap, slab)) {
 		slab_set_kind(slab, SLAB_PARTIAL);
 		list_push(heap, &media->partial, slab);
 	}
@@ -173,10 +175,8 @@ bin_freed(struct heap *heap, struct slab_media *slab, uint64_t before, bool drai
 	if (slab_is_empty(heap, slab)) {
 		if (kind == SLAB_PARTIAL)
 			list_remove(heap, &media->partial, slab);
-		settle_empty(heap, slab, bin, media);
-		return;
-	}
-	if (kind == SLAB_FULL) {
+		settle_empty(heap, slab, media);
+	} else if (kind == SLAB_FULL) {
 		slab_set_kind(slab, SLAB_PARTIAL);
 		list_push(heap, &media->partial, slab);
 	}
@@ -188,6 +188,8 @@ bin_drop_empty(struct heap *heap)
 {
 	bool any = false;
 
+	if (atomic_load_explicit(&heap->empty_pages, memory_order_relaxed) == 0)
+		return false;
 	for (unsigned sc = 1; sc <= SC_SLAB_COUNT; sc++) {
 		struct bin *bin = &heap->bins[sc];
 		struct bin_media *media = &heap->media->bins[sc];
@@ -202,7 +204,7 @@ bin_drop_empty(struct heap *heap)
 			uint32_t page = slab->page, pages = slab->pages;
 
 			list_remove(heap, &media->empty, slab);
-			media->nempty--;
+			count_empty(heap, media, slab, false);
 			slab_retire(slab);
 			media->nslabs--;
 			bin->nslab_retired++;
@@ -212,4 +214,17 @@ bin_drop_empty(struct heap *heap)
 		}
 	}
 	return any;
+}
+
+int
+bin_take_pages(struct heap *heap, uint32_t n, uint64_t align, bool zero, uint32_t *page)
+{
+	if (atomic_load_explicit(&heap->empty_pages, memory_order_relaxed) != 0) {
+		int error = extent_reuse(heap, n, align, zero, page);
+
+		if (error != EAGAIN)
+			return error;
+		bin_drop_empty(heap);
+	}
+	return extent_alloc(heap, n, align, zero, page);
 }

@@ -6,7 +6,9 @@
  *         B2  a slab with a free slot and no claim is on a list, or the thread that freed the slot is on its way to
  *             put it there.
  *         B3  at most one cache holds a slab's claim.
- *         B4  at most BIN_KEEP_EMPTY empty slabs stay per class; bin_drop_empty drops these too.
+ *         B4  empty slabs stay with their class, whatever their number, until somebody needs their pages: before
+ *             pages are taken that were never used (bin_take_pages), when there is more free memory than the budget
+ *             allows (purge.c), before ENOMEM. Classes whose slabs empty and fill again never meet the extent lock.
  * States: birth -> CLAIMED; CLAIMED -> FULL | PARTIAL | EMPTY (bin_unclaim); FULL -> PARTIAL (bin_freed); PARTIAL ->
  *         EMPTY (bin_freed) -> CLAIMED (bin_claim) or retired; PARTIAL -> CLAIMED (bin_claim).
  * Locks:  LOCK_BIN, taken here; the extent lock is taken with it dropped.
@@ -20,8 +22,6 @@
 #include <stdint.h>
 
 #include "alloc/slab.h"
-
-#define BIN_KEEP_EMPTY 2u
 
 /* A slab of class sc for the caller to refill from: partial, else empty, else (with `make`) a new one. */
 struct slab_media *bin_claim(struct heap *heap, unsigned sc, bool make);
@@ -45,5 +45,8 @@ bin_must_know(const struct slab_media *slab, bool drained)
 
 /* Retires the empty slabs of all classes. True: some pages were freed. */
 bool bin_drop_empty(struct heap *heap);
+
+/* As extent_alloc, but empty slabs are retired before pages are taken that were never used. */
+int bin_take_pages(struct heap *heap, uint32_t n, uint64_t align, bool zero, uint32_t *page);
 
 #endif

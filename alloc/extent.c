@@ -372,24 +372,54 @@ uncommit(struct heap *heap, uint32_t page, uint32_t n)
 
 /* --- taking and giving back ---------------------------------------------------------------------------------- */
 
-int
-extent_alloc(struct heap *heap, uint32_t n, uint64_t align, bool zero, uint32_t *page)
+/* All of [page, page + n) was written to before. */
+static bool
+all_dirty(const struct heap *heap, uint32_t page, uint32_t n)
+{
+	uint32_t at = page, end = page + n, chunk, word;
+
+	while (at < end) {
+		uint64_t mask = word_mask(&at, end, &chunk, &word);
+
+		if ((~atomic_load_explicit(&heap->chunks[chunk].dirty[word], memory_order_relaxed) & mask) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Finds and marks a run. 0, ENOMEM, or with `reuse` EAGAIN. */
+static int
+take_run(struct heap *heap, uint32_t n, uint64_t align, bool reuse, uint32_t *at)
 {
 	bool aligned = align > HEAP_PAGE;
+	int error = 0;
+
+	lock_take(&heap->extent_lock);
+	while (error == 0 && !(aligned ? free_index_find_aligned(heap, n, align, at) : free_index_find(heap, n, at))) {
+		if (reuse)
+			error = EAGAIN;
+		else if (!grow(heap, n, aligned ? align : 0))
+			error = ENOMEM;
+	}
+	if (error == 0 && reuse && !all_dirty(heap, *at, n))
+		error = EAGAIN;
+	if (error == 0)
+		set_used(heap, *at, n, true);
+	lock_drop(&heap->extent_lock);
+	return error;
+}
+
+static int
+take_pages(struct heap *heap, uint32_t n, uint64_t align, bool zero, bool reuse, uint32_t *page)
+{
 	uint32_t at;
 
 	ASSERT1(n >= 1);
 	if (n > heap->npages)
 		return ENOMEM;
-	lock_take(&heap->extent_lock);
-	while (aligned ? !free_index_find_aligned(heap, n, align, &at) : !free_index_find(heap, n, &at)) {
-		if (!grow(heap, n, aligned ? align : 0)) {
-			lock_drop(&heap->extent_lock);
-			return ENOMEM;
-		}
-	}
-	set_used(heap, at, n, true);
-	lock_drop(&heap->extent_lock);
+	int error = take_run(heap, n, align, reuse, &at);
+	if (error != 0)
+		return error;
 
 	if (commit(heap, at, n) != 0) {
 		uncommit(heap, at, n);
@@ -398,6 +428,18 @@ extent_alloc(struct heap *heap, uint32_t n, uint64_t align, bool zero, uint32_t 
 	make_dirty(heap, at, n, zero);
 	*page = at;
 	return 0;
+}
+
+int
+extent_alloc(struct heap *heap, uint32_t n, uint64_t align, bool zero, uint32_t *page)
+{
+	return take_pages(heap, n, align, zero, false, page);
+}
+
+int
+extent_reuse(struct heap *heap, uint32_t n, uint64_t align, bool zero, uint32_t *page)
+{
+	return take_pages(heap, n, align, zero, true, page);
 }
 
 void

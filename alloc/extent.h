@@ -35,6 +35,10 @@ int extent_init(struct heap *heap);
  * map is the caller's to set. */
 int extent_alloc(struct heap *heap, uint32_t n, uint64_t align, bool zero, uint32_t *page);
 
+/* The same from pages that were used before. EAGAIN: that would take pages never written to, or make more tables ready;
+ * nothing has changed. For a caller who has something to give up first. */
+int extent_reuse(struct heap *heap, uint32_t n, uint64_t align, bool zero, uint32_t *page);
+
 /* Gives pages back; page map entries are cleared here. */
 void extent_free(struct heap *heap, uint32_t page, uint32_t n);
 

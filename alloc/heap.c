@@ -271,7 +271,7 @@ take_extent(struct heap *heap, uint32_t pages, size_t align, bool zero)
 {
 	uint32_t page;
 
-	if (pages == UINT32_MAX || extent_alloc(heap, pages, align, zero, &page) != 0)
+	if (pages == UINT32_MAX || bin_take_pages(heap, pages, align, zero, &page) != 0)
 		return NULL;
 	page_map_set_extent(heap, page, pages, extent_class_of(pages));
 	atomic_fetch_add_explicit(&heap->nlarge_alloc, 1, memory_order_relaxed);

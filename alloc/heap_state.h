@@ -59,6 +59,7 @@ struct heap {
 	_Alignas(64) _Atomic uint64_t committed_pages; /* of blocks, not of tables; backing SPARSE and PRIVATE only */
 	_Atomic uint64_t ncommits, ncommit_failures, npurges, purged_pages;
 	_Atomic uint64_t nlarge_alloc, nlarge_free; /* extents that no cache was asked for */
+	_Atomic uint64_t empty_pages; /* of the slabs in all empty lists; changed with the bin's lock */
 	/* any thread, atomic: purge.c */
 	_Atomic uint64_t purge_spent_ns;  /* in punching so far */
 	_Atomic uint32_t purge_cursor;    /* chunk where the next step looks, downwards */

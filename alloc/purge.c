@@ -5,6 +5,7 @@
  */
 #include "alloc/purge.h"
 
+#include "alloc/bin.h"
 #include "alloc/extent.h"
 #include "alloc/heap_state.h"
 #include "alloc/os.h"
@@ -64,8 +65,9 @@ punch_chunk(struct heap *heap, uint32_t chunk, uint32_t max)
 void
 purge_tick(struct heap *heap)
 {
-	uint64_t idle = extent_idle_pages(heap);
-	uint64_t used = atomic_load_explicit(&heap->media->used_pages, memory_order_relaxed);
+	uint64_t empty = atomic_load_explicit(&heap->empty_pages, memory_order_relaxed);
+	uint64_t idle = extent_idle_pages(heap) + empty;
+	uint64_t used = atomic_load_explicit(&heap->media->used_pages, memory_order_relaxed) - empty;
 	uint64_t keep = used / 4 > PURGE_KEEP_PAGES ? used / 4 : PURGE_KEEP_PAGES;
 
 	if (idle <= keep) {
@@ -81,6 +83,7 @@ purge_tick(struct heap *heap)
 	if (atomic_exchange_explicit(&heap->purge_busy, 1, memory_order_acquire) != 0)
 		return;
 
+	bin_drop_empty(heap);
 	uint32_t chunks = atomic_load_explicit(&heap->ready_pages, memory_order_relaxed) >> HEAP_LG_CHUNK_PAGES;
 	uint32_t at = atomic_load_explicit(&heap->purge_cursor, memory_order_relaxed);
 	uint64_t over = idle - keep;

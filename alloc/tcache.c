@@ -285,7 +285,7 @@ take_run(struct heap *heap, unsigned sc)
 {
 	uint32_t page, n = sc_size(sc) >> HEAP_LG_PAGE;
 
-	if (extent_alloc(heap, n, 0, false, &page) != 0)
+	if (bin_take_pages(heap, n, 0, false, &page) != 0)
 		return NULL;
 	page_map_set_extent(heap, page, n, sc);
 	return heap_page_addr(heap, page);
