@@ -24,9 +24,9 @@
 #include "alloc/purge.h"
 #include "alloc/slab.h"
 
-#define MAX_SLOTS 128u
+#define MAX_SLOTS 512u
 #define MAX_CLASS_BYTES ((size_t)256 << 10)
-#define MAX_BATCH 64u
+#define MAX_BATCH 128u
 #define MAX_SPARE 16u
 
 static void *no_slots[2] = {NULL, TCACHE_FULL};
@@ -207,17 +207,35 @@ close_magazine(struct tcache *tc, unsigned sc)
 	tc->top[sc] = no_slots;
 }
 
+/* Lets go of the slab that refills come from. */
 static void
-shrink_idle(struct tcache *tc, unsigned but, size_t want)
+end_claim(struct tcache *tc, unsigned sc)
 {
-	for (unsigned i = 0; i < 2 * SC_COUNT && tc->budget < want; i++) {
-		tc->hand = tc->hand % SC_COUNT + 1;
-		struct magazine *mag = &tc->mags[tc->hand];
+	struct magazine *mag = &tc->mags[sc];
 
-		if (mag->touched)
-			mag->touched = false;
-		else if (tc->hand != but)
-			close_magazine(tc, tc->hand);
+	if (mag->claim == 0)
+		return;
+	struct slab_media *slab = &tc->heap->slabs[mag->claim - 1];
+	mag->claim = 0;
+	bin_unclaim(tc->heap, slab);
+}
+
+/* Moves the clock's hand by one class, and empties that class if it was not used since the hand last passed. A few
+ * cached slots keep as many slabs from their other users. */
+static void
+turn_clock(struct tcache *tc, unsigned but)
+{
+	tc->hand = tc->hand % SC_COUNT + 1;
+	struct magazine *mag = &tc->mags[tc->hand];
+
+	if (mag->cap == 0 || tc->hand == but)
+		return;
+	if (mag->touched || mag->seen != tc->top[tc->hand]) {
+		mag->touched = false;
+		mag->seen = tc->top[tc->hand];
+	} else {
+		close_magazine(tc, tc->hand);
+		end_claim(tc, tc->hand);
 	}
 }
 
@@ -235,8 +253,10 @@ grow(struct tcache *tc, unsigned sc)
 		return;
 	size_t more = (size_t)(cap - mag->cap) * size;
 	/* A turn of the clock looks at every class: not at each miss. */
-	if (more > tc->budget && tc->starved++ % 16 == 0)
-		shrink_idle(tc, sc, more);
+	if (more > tc->budget && tc->starved++ % 16 == 0) {
+		for (unsigned i = 0; i < 2 * SC_COUNT && more > tc->budget; i++)
+			turn_clock(tc, sc);
+	}
 	if (more > tc->budget)
 		return;
 	tc->budget -= more;
@@ -263,6 +283,7 @@ take_from_slabs(struct tcache *tc, unsigned sc, void **end, uint32_t n, bool mak
 	/* Sparse slabs are worth a few looks, a new one only when there is nothing else. */
 	while (got == 0 || got < n / 2) {
 		if (mag->claim == 0) {
+			turn_clock(tc, sc);
 			struct slab_media *slab = bin_claim(heap, sc, make && got == 0);
 
 			if (slab == NULL)
@@ -373,15 +394,8 @@ void
 tcache_drain(struct tcache *tc)
 {
 	for (unsigned sc = 1; sc <= SC_COUNT; sc++) {
-		struct magazine *mag = &tc->mags[sc];
-
 		close_magazine(tc, sc);
-		if (mag->claim != 0) {
-			struct slab_media *slab = &tc->heap->slabs[mag->claim - 1];
-
-			mag->claim = 0;
-			bin_unclaim(tc->heap, slab);
-		}
+		end_claim(tc, sc);
 	}
 }
 

@@ -49,7 +49,8 @@ struct magazine {
 	void **slots;      /* array of max + 2 */
 	uint32_t claim;    /* slab number + 1 that refills come from; 0 none */
 	uint16_t cap, max; /* slots: now, and ever */
-	bool touched;      /* filled or flushed since the clock hand passed */
+	bool touched;      /* filled or flushed since the clock's hand passed */
+	void **seen;       /* top when it passed */
 	struct tcache_counts counts;
 };
 
