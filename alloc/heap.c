@@ -84,7 +84,7 @@ state_new(const struct heap_config *config, const struct heap_media *layout)
 	heap->chunks = (struct chunk_media *)(heap->base + layout->chunks_off);
 	for (unsigned level = 0; level < layout->nlevels; level++)
 		heap->nodes[level] = (struct node_media *)(heap->base + layout->nodes_off[level]);
-	heap->cache_budget = config->size / 256 < CACHE_BYTES_MAX ? config->size / 256 : CACHE_BYTES_MAX;
+	heap->cache_max = config->size / 256 < CACHE_BYTES_MAX ? config->size / 256 : CACHE_BYTES_MAX;
 	heap->caches_allowed = os_barrier_ready();
 	heap->born_ns = os_now_ns();
 	atomic_init(&heap->purge_cursor, UINT32_MAX);

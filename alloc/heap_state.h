@@ -35,7 +35,7 @@ struct heap {
 	const char *name;
 	bool zeroed;         /* tables that were never touched read as zero */
 	bool caches_allowed; /* the kernel can hold caches still, os_barrier_ready() */
-	size_t cache_budget; /* bytes per cache, T3 */
+	size_t cache_max;    /* bytes per cache at the most, T3 */
 
 	/* changes only while the world is held (heap_set_backing) */
 	enum heap_backing backing;

@@ -4,8 +4,8 @@
  *   NULL      oldest       newest           stale       TCACHE_FULL
  *                          ^ top
  *
- * Magazines grow by doubling while they run empty or full and the budget lasts; when it does not, a clock hand empties
- * classes that were neither filled nor flushed since it last passed.
+ * Magazines grow by doubling while they run empty or full and the allowance lasts. A clock's hand moves by one class
+ * whenever a claim begins, and on when the allowance is short: it empties classes that were not used since it passed.
  *
  * Locks:  LOCK_TCACHES, LOCK_TCACHE; calls into bin.c and extent.c, whose locks rank above.
  * Media:  process only.
@@ -28,6 +28,8 @@
 #define MAX_CLASS_BYTES ((size_t)256 << 10)
 #define MAX_BATCH 128u
 #define MAX_SPARE 16u
+#define CACHE_PART 8u
+#define CACHE_LEAST ((size_t)256 << 10)
 
 static void *no_slots[2] = {NULL, TCACHE_FULL};
 
@@ -202,7 +204,7 @@ close_magazine(struct tcache *tc, unsigned sc)
 	if (mag->cap == 0)
 		return;
 	flush(tc, sc, tcache_count(tc, sc));
-	tc->budget += (size_t)mag->cap * sc_size(sc);
+	tc->granted -= (size_t)mag->cap * sc_size(sc);
 	mag->cap = 0;
 	tc->top[sc] = no_slots;
 }
@@ -239,7 +241,19 @@ turn_clock(struct tcache *tc, unsigned but)
 	}
 }
 
-/* Doubles a magazine's room as far as its class and the budget allow. */
+/* Bytes that a cache may hold now: an eighth of what is in use, so that a small program is not mostly cache. */
+static size_t
+allowance(const struct heap *heap)
+{
+	size_t part = (size_t)(atomic_load_explicit(&heap->media->used_pages, memory_order_relaxed) << HEAP_LG_PAGE) /
+		CACHE_PART;
+
+	if (part < CACHE_LEAST)
+		part = CACHE_LEAST;
+	return part < heap->cache_max ? part : heap->cache_max;
+}
+
+/* Doubles a magazine's room as far as its class and the allowance allow. */
 static void
 grow(struct tcache *tc, unsigned sc)
 {
@@ -253,13 +267,14 @@ grow(struct tcache *tc, unsigned sc)
 		return;
 	size_t more = (size_t)(cap - mag->cap) * size;
 	/* A turn of the clock looks at every class: not at each miss. */
-	if (more > tc->budget && tc->starved++ % 16 == 0) {
-		for (unsigned i = 0; i < 2 * SC_COUNT && more > tc->budget; i++)
+	size_t allowed = allowance(tc->heap);
+	if (tc->granted + more > allowed && tc->starved++ % 16 == 0) {
+		for (unsigned i = 0; i < 2 * SC_COUNT && tc->granted + more > allowed; i++)
 			turn_clock(tc, sc);
 	}
-	if (more > tc->budget)
+	if (tc->granted + more > allowed)
 		return;
-	tc->budget -= more;
+	tc->granted += more;
 	if (mag->cap == 0) {
 		mag->slots[0] = NULL;
 		tc->top[sc] = mag->slots;
@@ -368,7 +383,8 @@ tcache_free(struct tcache *tc, void *p, unsigned sc)
 	if (sc <= SC_SLAB_COUNT) {
 		struct slab_media *slab = slab_at(heap, p, sc, &slot);
 
-		if ((atomic_load_explicit(&slab_bits(heap, slab)[slot / 64], memory_order_relaxed) >> (slot % 64) & 1) == 0)
+		if ((atomic_load_explicit(&slab_bits(heap, slab)[slot / 64], memory_order_relaxed) >> (slot % 64) &
+		     1) == 0)
 			os_fatal(heap->name, "double free of", p);
 	} else if (p != heap_page_addr(heap, heap_page_of(heap, p))) {
 		bad_free(heap, p);
@@ -419,7 +435,6 @@ object_new(struct heap *heap)
 	tc->heap = heap;
 	tc->pages = (uintptr_t)heap->pages;
 	tc->page_class = heap->page_class;
-	tc->budget = heap->cache_budget;
 	lock_init(&tc->lock, LOCK_TCACHE);
 	return tc;
 }

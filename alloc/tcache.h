@@ -4,7 +4,7 @@
  * Rules:  T1  A slot in a magazine counts as used in its slab's bitmap; no other cache and no user holds it.
  *         T2  magazine of class c: a fixed array, slot[0] is NULL (malloc's end), slot[cap + 1] is TCACHE_FULL
  *             (free's end); `top` points at the newest slot, or at slot[0].
- *         T3  Bytes that a cache's magazines may hold never exceed its budget.
+ *         T3  Bytes that a cache's magazines have room for grow only within its allowance (allowance() in tcache.c).
  *         T4  Only the cell's thread moves `top`, with `busy` set; or any thread that holds the cache frozen.
  * Freeze: a thread that must look into another's cache takes the cache's lock, puts the empty dummy cache in the
  *         cell, runs a barrier on all cpus (membarrier(2)), and waits until `busy` is 0. The owner sets `busy`
@@ -36,7 +36,10 @@ struct tcache_cell {
 };
 
 extern struct tcache tcache_dummy;
-#define TCACHE_CELL_INIT { &tcache_dummy, NULL, 0 }
+#define TCACHE_CELL_INIT                                                                                               \
+	{                                                                                                              \
+		&tcache_dummy, NULL, 0                                                                                 \
+	}
 #define TCACHE_FULL ((void *)1)
 
 /* Slots that left the heap for a cache and came back, and the batches they went in. */
@@ -56,9 +59,9 @@ struct magazine {
 
 struct tcache {
 	/* the fast path: owner with `busy` set, or any thread with the cache frozen */
-	void **top[SC_COUNT + 3];  /* by class byte: newest slot. Classless bytes lead to an empty, full magazine */
-	uintptr_t pages;           /* address of the heap's page 0 */
-	size_t limit;              /* 16-byte units behind it whose class bytes may be read */
+	void **top[SC_COUNT + 3]; /* by class byte: newest slot. Classless bytes lead to an empty, full magazine */
+	uintptr_t pages;          /* address of the heap's page 0 */
+	size_t limit;             /* 16-byte units behind it whose class bytes may be read */
 	const uint8_t *page_class;
 
 	/* constant */
@@ -68,10 +71,10 @@ struct tcache {
 	pthread_t thread;         /* that `cell` belongs to */
 	struct tcache_cell *cell; /* NULL: the shared cache, spare, or of a thread that a fork left behind */
 	/* the cache's lock */
-	struct lock lock; /* LOCK_TCACHE */
-	size_t budget;    /* bytes that magazines may still grow by */
-	unsigned hand;    /* clock over the classes, for shrinking */
-	unsigned starved; /* misses that the budget was too small for */
+	struct lock lock;                   /* LOCK_TCACHE */
+	size_t granted;                     /* bytes that magazines have room for */
+	unsigned hand;                      /* clock over the classes, for shrinking */
+	unsigned starved;                   /* misses that the allowance was too small for */
 	struct magazine mags[SC_COUNT + 1]; /* [0] unused */
 };
 

@@ -86,23 +86,46 @@ Test(alloc_bin, b2_the_last_of_a_claims_slots_freed_elsewhere_is_not_lost)
 	cr_assert_eq(kind(slab), SLAB_PARTIAL, "the claim's end looks at the bits again");
 }
 
-Test(alloc_bin, b4_at_most_two_empty_slabs_stay)
+Test(alloc_bin, b4_empty_slabs_stay_until_untouched_pages_would_be_taken)
 {
 	struct slab_media *slab[5];
-	unsigned kept = 0;
+	uint32_t pages = 0, page;
 
-	for (unsigned i = 0; i < 5; i++)
+	for (unsigned i = 0; i < 5; i++) {
 		slab[i] = full_slab(i);
+		pages += slab[i]->pages;
+	}
 	cr_assert_eq(heap->media->bins[SC].nslabs, 5);
 	for (unsigned i = 0; i < 5; i++) {
 		for (uint32_t slot = 0; slot < count[i]; slot++)
 			free_slot(slab[i], slot);
 	}
 	for (unsigned i = 0; i < 5; i++)
-		kept += kind(slab[i]) == SLAB_EMPTY;
-	cr_assert_eq(kept, BIN_KEEP_EMPTY);
-	cr_assert_eq(heap->media->bins[SC].nslabs, BIN_KEEP_EMPTY);
-	cr_assert_eq(heap->media->bins[SC].nempty, BIN_KEEP_EMPTY);
+		cr_assert_eq(kind(slab[i]), SLAB_EMPTY);
+	cr_assert_eq(heap->media->bins[SC].nslabs, 5);
+	cr_assert_eq(heap->media->bins[SC].nempty, 5);
+	cr_assert_eq(heap->empty_pages, pages);
+
+	uint32_t first = slab[0]->page;
+	cr_assert_eq(bin_take_pages(heap, pages, 0, false, &page), 0);
+	cr_assert_eq(page, first, "their pages are used again before new ones");
+	cr_assert_eq(heap->media->bins[SC].nempty, 0);
+	cr_assert_eq(heap->media->bins[SC].nslabs, 0);
+	cr_assert_eq(heap->empty_pages, 0);
+}
+
+Test(alloc_bin, b4_empty_slabs_stay_while_used_pages_are_free)
+{
+	struct slab_media *slab = full_slab(0);
+	uint32_t other, page;
+
+	cr_assert_eq(extent_alloc(heap, 100, 0, false, &other), 0);
+	extent_free(heap, other, 100);
+	for (uint32_t slot = 0; slot < count[0]; slot++)
+		free_slot(slab, slot);
+	cr_assert_eq(bin_take_pages(heap, 100, 0, false, &page), 0);
+	cr_assert_eq(page, other);
+	cr_assert_eq(kind(slab), SLAB_EMPTY);
 }
 
 Test(alloc_bin, one_claim_each)
