@@ -23,7 +23,7 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 # ---- sources --------------------------------------------------------------------------------------------------------
 # Every .c file of these folders is in one of the tables: a file in none of them stops the configuration (check_tables).
 
-SOURCE_FOLDERS = ['alloc', 'flush', 'api', 'tests', 'fuzz']
+SOURCE_FOLDERS = ['alloc', 'flush', 'api', 'doc/examples', 'tests', 'fuzz']
 
 ALLOC = [
     'alloc/bin.c',
@@ -160,6 +160,17 @@ TOOLS = {
     ]),
 }
 
+# Programs to copy, doc/examples/<name>.c -> examples/<name> in the build folder, by the library they link. Installed as
+# sources, with what they include.
+EXAMPLES = {
+    'pmemcto': [
+        'dictionary',
+        'hello',
+        'lru_cache',
+        'ordered_tree',
+    ],
+}
+
 # ---- tests ----------------------------------------------------------------------------------------------------------
 # Criterion tests, tests/<name>.c, by what they link:
 #   internal  the objects of alloc/, flush/ and api/common (and what TEST_SUPPORT lists)
@@ -230,6 +241,7 @@ TESTS = {
         'api_pmemcto_funcs',
         'api_pmemcto_open',
         'api_pmemcto_sessions',
+        'examples_pmemcto',
         'mt_pmemcto_pools',
     ],
     'vmmalloc': [
@@ -296,9 +308,7 @@ CHECKS = {
 
 # Needs more time than TEST_TIMEOUT: seconds by name.
 TEST_TIMEOUT = 300
-TEST_TIMEOUTS = {
-    'mt_pmemcto_pools': 600,
-}
+TEST_TIMEOUTS = {}
 
 # Fuzz targets, fuzz/<name>.c, replayed over fuzz/corpus/<name> by `ninja check` through the plain driver.
 FUZZ_DRIVER = 'fuzz/driver.c'
@@ -312,7 +322,7 @@ SCRIPTS = {
     'bench-pmem': (['all'], 'sh {root}/tests/bench/bench_pmem.sh {root} {build} {cc}'),
     'calibrate-pmem': (['tests'], 'sh {root}/tests/bench/calibrate_pmem.sh {root} {build} {cc}'),
     'check-cross': ([], 'sh {root}/tests/check_cross.sh {root} {home} {python}'),
-    'demo': (['all'], '{python} {root}/tests/demo.py {build}'),
+    'demo': (['all', 'examples'], '{python} {root}/tests/demo.py {build}'),
     'check-programs': (['all'], '{python} {root}/tests/programs.py {build}'),
     'bench': (['all'], '{deps}=bench && {python} {root}/tests/bench/bench.py --cc={cc} {build}'),
     'bench-quick': (['all'], '{deps}=bench && {python} {root}/tests/bench/bench.py --quick --cc={cc} {build}'),
@@ -432,6 +442,7 @@ def check_tables(strict):
         listed.update(library['sources'] + library.get('shared_sources', []) + library.get('tool_sources', []))
     for _, sources in TOOLS.values():
         listed.update(sources)
+    listed.update('doc/examples/%s.c' % name for names in EXAMPLES.values() for name in names)
     listed.update('tests/%s.c' % name for names in TESTS.values() for name in names)
     listed.update('tests/programs/%s.c' % name for names in TEST_PROGRAMS.values() for name in names)
     listed.update('fuzz/%s.c' % name for name in FUZZ)
@@ -665,9 +676,19 @@ class Configuration:
             return [], ''
         if what.endswith('.a'):
             return ['%slib/lib%s' % (self.b, what)], ''
-        depth = os.path.relpath(self.builddir + '/lib', self.builddir + '/tests/programs')
+        # From tests/, examples/ and tests/programs/.
         return (['%slib/lib%s.so' % (self.b, what)],
-                "-Wl,-rpath,'$$ORIGIN/%s' -Wl,-rpath,'$$ORIGIN/../lib'" % depth)
+                "-Wl,-rpath,'$$ORIGIN/../../lib' -Wl,-rpath,'$$ORIGIN/../lib'")
+
+    def examples(self):
+        self.ninja.section('examples')
+        self.example_products = []
+        for what, names in EXAMPLES.items():
+            inputs, libs = self.link_of(what)
+            for name in names:
+                objects = self.objects(['doc/examples/%s.c' % name], 'tests', 'tests')
+                self.example_products.append(self.ninja.build('%sexamples/%s' % (self.b, name), 'link', objects + inputs,
+                                                              libs=libs))
 
     def test_binaries(self):
         """Criterion tests and the programs they start; fills the manifest."""
@@ -740,7 +761,8 @@ class Configuration:
         ninja, products = self.ninja, self.products
         ninja.section('targets')
         ninja.build('all', 'phony', products)
-        ninja.build('tests', 'phony', self.test_products + ['all'])
+        ninja.build('examples', 'phony', self.example_products)
+        ninja.build('tests', 'phony', self.test_products + ['all', 'examples'])
         runner = '$python $root/tests/run_tests.py '
         own = self.b + 'tests.json'
         if self.criterion is None:
@@ -815,6 +837,8 @@ class Configuration:
             put(755, self.b + 'bin/' + name, prefix + '/bin/' + name)
         for page in man_pages():
             put(644, os.path.join(self.root, 'doc/man', page), '%s/man%s/%s' % (mandir, page[-1], page))
+        for name in sorted(os.listdir(os.path.join(ROOT, 'doc/examples'))):
+            put(644, os.path.join(self.root, 'doc/examples', name), prefix + '/share/doc/pmheap/examples/' + name)
         lines.append('[ -n "$DESTDIR" ] || [ "$(id -u)" != 0 ] || ldconfig')
         with open(self.b + 'install.sh', 'w') as out:
             out.write('\n'.join(lines) + '\n')
@@ -864,6 +888,7 @@ def main():
     check_tables(options.werror)
     configuration = Configuration(options)
     configuration.libraries()
+    configuration.examples()
     configuration.test_binaries()
     configuration.fuzz_targets()
     configuration.write_manifest()

@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
-"""`ninja install` lays out what the README promises, and a program builds against it with pkg-config and runs.
+"""`ninja install` lays out what the README promises, and programs build against it with pkg-config and run: one per
+library, that of libpmemcto(7) twice to find what it kept, and the installed examples.
 
 usage: check_install.py ROOT BUILD CC LIBRARY...
 """
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+
+sys.dont_write_bytecode = True
+import check_man  # noqa: E402  (takes examples out of pages)
 
 PROGRAMS = {
     'vmem': r'''
@@ -38,25 +43,6 @@ int main(void)
 	puts(text);
 	free(text);
 	return malloc_usable_size(NULL) != 0;
-}''',
-    'pmemcto': r'''
-#include <libpmemcto.h>
-#include <stdio.h>
-#include <unistd.h>
-int main(void)
-{
-	char path[64];
-	PMEMctopool *pool;
-	snprintf(path, sizeof(path), "/tmp/check_install.%d", (int)getpid());
-	pool = pmemcto_create(path, "text", PMEMCTO_MIN_POOL, 0600);
-	if (pool) {
-		pmemcto_set_root_pointer(pool, pmemcto_strdup(pool, "a string in a pool"));
-		pmemcto_close(pool);
-		pool = pmemcto_open(path, "text");
-	}
-	remove(path);
-	puts(pool ? (char *)pmemcto_get_root_pointer(pool) : pmemcto_errormsg());
-	return pool == NULL;
 }''',
     'pmem': r'''
 #include <libpmem.h>
@@ -89,6 +75,8 @@ def run(argv, **options):
 
 def main():
     root, build, cc, libraries = sys.argv[1], sys.argv[2], shlex.split(sys.argv[3]), sys.argv[4:]
+    with open(root + '/doc/man/libpmemcto.7') as page:
+        PROGRAMS['pmemcto'] = check_man.examples(page.read())[0]
     with tempfile.TemporaryDirectory() as place:
         done = run(['sh', os.path.join(build, 'install.sh')], env=dict(os.environ, DESTDIR=place))
         check('install', done.returncode == 0, done.stdout)
@@ -114,22 +102,39 @@ def main():
             source, program = '%s/%s.c' % (place, library), '%s/%s' % (place, library)
             with open(source, 'w') as out:
                 out.write(PROGRAMS[library])
+            os.mkdir(program + '.d')
             # The prefix in the .pc file is the final one; pkg-config looks below DESTDIR when told its new prefix.
             flags = run(['pkg-config', '--define-variable=prefix=' + prefix, '--cflags', '--libs', 'lib' + library],
                         env=environment)
             check('pkg-config lib' + library, flags.returncode == 0, flags.stdout)
             done = run(cc + ['-std=c99', '-Wall', '-Werror', source, '-o', program] + flags.stdout.split())
             check('compile for lib' + library, done.returncode == 0, done.stdout)
-            for folder in ('lib', 'lib/pmdk_debug'):
-                done = run([program], env=dict(environment, LD_LIBRARY_PATH='%s/%s' % (prefix, folder)))
-                check('%s with lib%s' % (folder, library), done.returncode == 0 and 'a string' in done.stdout,
+            words = ['a string'] * 3 if library != 'pmemcto' else ['stored\n', 'run 2 found "Hello World!"\n', 'run 3 found']
+            for folder, said in zip(('lib', 'lib/pmdk_debug'), words):
+                done = run([program], env=dict(environment, LD_LIBRARY_PATH='%s/%s' % (prefix, folder)), cwd=program + '.d')
+                check('%s with lib%s' % (folder, library), done.returncode == 0 and said in done.stdout,
                       'status %d: %s' % (done.returncode, done.stdout))
             static = run(cc + ['-std=c99', source, '-o', program, '-I%s/include' % prefix,
                                '%s/lib/lib%s.a' % (prefix, library), '-pthread'])
             check('compile with lib%s.a' % library, static.returncode == 0, static.stdout)
-            done = run([program], env=environment)
-            check('run with lib%s.a' % library, done.returncode == 0 and 'a string' in done.stdout,
+            done = run([program], env=environment, cwd=program + '.d')
+            check('run with lib%s.a' % library, done.returncode == 0 and words[2] in done.stdout,
                   'status %d: %s' % (done.returncode, done.stdout))
+        examples = prefix + '/share/doc/pmheap/examples'
+        for name in sorted(os.listdir(root + '/doc/examples')):
+            check(name, os.path.isfile('%s/%s' % (examples, name)), 'is not installed')
+            if not name.endswith('.c'):
+                continue
+            with open('%s/doc/examples/%s' % (root, name)) as stream:
+                text = stream.read()
+            check(name, name != 'hello.c' or PROGRAMS['pmemcto'] in text, 'is not the program of libpmemcto(7)')
+            # The line that its comment ends in, with the settings of this prefix.
+            line = re.search(r'^ \* cc (.*)$', text, re.M)
+            check(name, line is not None, 'does not say how to compile it')
+            command = line.group(1).replace('pkg-config', 'pkg-config --define-variable=prefix=' + shlex.quote(prefix))
+            done = run(['sh', '-c', 'cd %s && %s -std=c99 -Wall -Wextra -Wpedantic -Werror %s'
+                        % (shlex.quote(examples), sys.argv[3], command)], env=environment)
+            check('compile ' + name, done.returncode == 0, done.stdout)
     print('%d passed, %d failed' % (passed, failed))
     sys.exit(1 if failed else 0)
 
