@@ -3,6 +3,7 @@
 #include "tests/pmemcto_test.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 TestSuite(mt_pmemcto_pools, .init = test_dir_make, .fini = test_dir_remove);
@@ -56,7 +57,7 @@ largest_block(PMEMctopool *pcp)
 
 static const char *path;
 static PMEMctopool *pool;
-static pthread_barrier_t opened, used;
+static pthread_barrier_t used;
 static unsigned cycles;
 
 static void
@@ -76,24 +77,52 @@ use_some(uint64_t *seed)
 		pmemcto_free(pool, blocks[i]);
 }
 
-/* A thread that lives as long as all sessions: its caches end with each. */
+/* Threads that live as long as many sessions: their caches end with each in which they have any. */
+static struct worker {
+	pthread_t id;
+	sem_t turn;
+	_Atomic bool last; /* ends instead of taking its turn */
+	uint64_t seed;
+} workers[MAX_THREADS];
+static sem_t turns_done;
+
 static void *
 sessions_thread(void *arg)
 {
-	uint64_t seed = (uintptr_t)arg + 1;
+	struct worker *worker = arg;
 
-	for (unsigned i = 0; i < cycles; i++) {
-		pthread_barrier_wait(&opened);
-		use_some(&seed);
-		pthread_barrier_wait(&used);
+	for (;;) {
+		while (sem_wait(&worker->turn) != 0)
+			cr_assert_eq(errno, EINTR);
+		if (atomic_load(&worker->last))
+			return NULL;
+		use_some(&worker->seed);
+		sem_post(&turns_done);
 	}
-	return NULL;
 }
 
 static void
+worker_start(struct worker *worker)
+{
+	atomic_store(&worker->last, false);
+	sem_init(&worker->turn, 0, 0);
+	cr_assert_eq(pthread_create(&worker->id, NULL, sessions_thread, worker), 0);
+}
+
+static void
+worker_end(struct worker *worker)
+{
+	atomic_store(&worker->last, true);
+	sem_post(&worker->turn);
+	pthread_join(worker->id, NULL);
+}
+
+/* Sessions used by `threads` threads, by all of them at once in every 50th and by four of them, in turn, in the others:
+ * most of the time of a session goes to making caches for those who use it. With every 50th one thread, which has just
+ * used the pool, ends before the pool is closed, and a new one takes its place. */
+static void
 sessions(unsigned threads, unsigned n)
 {
-	pthread_t ids[MAX_THREADS];
 	size_t at_first;
 	void *kept;
 
@@ -103,18 +132,29 @@ sessions(unsigned threads, unsigned n)
 	kept = pmemcto_strdup(pool, "kept");
 	pmemcto_set_root_pointer(pool, kept);
 	pmemcto_close(pool);
-	cycles = n;
-	pthread_barrier_init(&opened, NULL, threads + 1);
-	pthread_barrier_init(&used, NULL, threads + 1);
-	start_all(ids, threads, sessions_thread);
+	sem_init(&turns_done, 0, 0);
+	for (unsigned i = 0; i < threads; i++) {
+		workers[i].seed = i + 1;
+		worker_start(&workers[i]);
+	}
 	for (unsigned i = 0; i < n; i++) {
+		unsigned users = i % 50 == 0 || threads < 4 ? threads : 4;
+
 		pool = pool_reopen(path);
 		cr_assert_eq(pmemcto_get_root_pointer(pool), kept);
-		pthread_barrier_wait(&opened);
-		pthread_barrier_wait(&used);
+		for (unsigned k = 0; k < users; k++)
+			sem_post(&workers[(4 * i + k) % threads].turn);
+		for (unsigned k = 0; k < users; k++)
+			while (sem_wait(&turns_done) != 0)
+				cr_assert_eq(errno, EINTR);
+		if (i % 50 == 0) {
+			worker_end(&workers[i / 50 % threads]);
+			worker_start(&workers[i / 50 % threads]);
+		}
 		pmemcto_close(pool);
 	}
-	join_all(ids, threads);
+	for (unsigned i = 0; i < threads; i++)
+		worker_end(&workers[i]);
 	cr_expect_eq(pmemcto_check(path, "test"), 1, "%s", pmemcto_errormsg());
 	pool_reopen(path);
 	cr_expect_str_eq((char *)kept, "kept");
@@ -130,7 +170,7 @@ Test(mt_pmemcto_pools, ten_thousand_sessions_of_one_thread_lose_nothing)
 
 Test(mt_pmemcto_pools, ten_thousand_sessions_of_64_threads_lose_nothing)
 {
-	sessions(64, 10000 / CTO_TEST_SLOW / CTO_TEST_SLOW);
+	sessions(64, 10000 / CTO_TEST_SLOW);
 }
 
 /* Threads of one session each, some gone before the pool is closed, some ending while it is. */
