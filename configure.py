@@ -155,8 +155,21 @@ LIBRARIES = {
 # bin/<name>: sources, and the library whose objects they take in.
 TOOLS = {
     'pmheap': ('pmemcto', [
+        'api/tools/cmd_create.c',
+        'api/tools/cmd_dump.c',
+        'api/tools/cmd_info.c',
+        'api/tools/cmd_map.c',
+        'api/tools/cmd_rm.c',
         'api/tools/cmd_run.c',
+        'api/tools/json.c',
+        'api/tools/map_svg.c',
+        'api/tools/map_text.c',
+        'api/tools/picture.c',
         'api/tools/pmheap.c',
+        'api/tools/progress.c',
+        'api/tools/remove.c',
+        'api/tools/text.c',
+        'api/tools/usage.c',
     ]),
 }
 
@@ -241,6 +254,11 @@ TESTS = {
         'api_pmemcto_funcs',
         'api_pmemcto_open',
         'api_pmemcto_sessions',
+        'api_tools_create',
+        'api_tools_dump',
+        'api_tools_info',
+        'api_tools_map',
+        'api_tools_rm',
         'examples_pmemcto',
         'mt_pmemcto_pools',
     ],

@@ -50,10 +50,15 @@ Test(api_vmmalloc_pmheap, exit_status_is_the_programs)
 	assert_status(run_pmheap("run", "sh", "-c", "kill -9 $$"), 128 + 9);
 }
 
+Test(api_vmmalloc_pmheap, bad_commands_are_2)
+{
+	fails(run_pmheap("fly"), 2, "unknown command 'fly'");
+	fails(run_pmheap("--fly"), 2, "unknown option '--fly'");
+	assert_status(run_in(NULL, "", (char *const[]){PMHEAP, NULL}), 2);
+}
+
 Test(api_vmmalloc_pmheap, bad_words_are_125)
 {
-	fails(run_pmheap("fly"), 125, "unknown command 'fly'");
-	fails(run_pmheap("--fly"), 125, "unknown option '--fly'");
 	fails(run_pmheap("run"), 125, "no program given");
 	fails(run_pmheap("run", "--fly", "true"), 125, "unknown option '--fly'");
 	fails(run_pmheap("run", "-z", "true"), 125, "unknown option '-z'");
@@ -66,7 +71,18 @@ Test(api_vmmalloc_pmheap, bad_words_are_125)
 	fails(run_pmheap("run", "--fork", "maybe", "true"), 125, "no such fork mode 'maybe'");
 	fails(run_pmheap("run", "-d", "/nonexistent", "true"), 125, "No such file or directory");
 	fails(run_pmheap("run", "-d", "/etc/passwd", "true"), 125, "Not a directory");
-	assert_status(run_in(NULL, "", (char *const[]){ PMHEAP, NULL }), 125);
+}
+
+/* What the library could only say by ending the program is pmheap's to say. */
+Test(api_vmmalloc_pmheap, place_that_takes_no_file_is_125)
+{
+	struct outcome *o = run_pmheap("run", "-d", "/proc", "-s", "16M", "true");
+
+	assert_in(o->err, "cannot make a pool in '/proc'");
+	fails(o, 125, "");
+	o = run("", "/bin/sh", "-c", "ulimit -f 100; exec " PMHEAP " run -s 16M true");
+	assert_in(o->err, "File too large");
+	fails(o, 125, "cannot make a pool in");
 }
 
 Test(api_vmmalloc_pmheap, library_missing_is_said)
@@ -76,7 +92,8 @@ Test(api_vmmalloc_pmheap, library_missing_is_said)
 
 Test(api_vmmalloc_pmheap, library_folder_from_the_environment)
 {
-	struct outcome *o = run("PMHEAP_LIBDIR=" TEST_BUILD "/lib\n", PMHEAP, "run", "-s", "14M", PROGRAM("vmmalloc_calls"), "where");
+	struct outcome *o = run("PMHEAP_LIBDIR=" TEST_BUILD "/lib\n", PMHEAP, "run", "-s", "14M",
+				PROGRAM("vmmalloc_calls"), "where");
 
 	assert_status(o, 0);
 }
@@ -96,8 +113,8 @@ Test(api_vmmalloc_pmheap, setuid_programs_are_warned_of)
 
 	snprintf(program, sizeof(program), "%s/true", dir);
 	snprintf(command, sizeof(command),
-		 "cp /bin/true %s && chmod 755 %s && chown 1 %s && chmod 4755 %s && cp -L " RELEASE_LIB " %s",
-		 program, dir, program, program, dir);
+		 "cp /bin/true %s && chmod 755 %s && chown 1 %s && chmod 4755 %s && cp -L " RELEASE_LIB " %s", program,
+		 dir, program, program, dir);
 	cr_assert(system(command) == 0);
 	snprintf(command, sizeof(command), "PMHEAP_LIBDIR=%s\n", dir);
 	struct outcome *o = run(command, PMHEAP, "run", "-s", "14M", program);

@@ -37,8 +37,8 @@ media_checksum(const void *data, size_t n, size_t skip, size_t end)
 	return (uint64_t)high << 32 | low;
 }
 
-static uint64_t
-header_checksum(const struct pool_header_media *header)
+uint64_t
+media_header_checksum(const struct pool_header_media *header)
 {
 	return media_checksum(header, sizeof(*header), offsetof(struct pool_header_media, checksum), POOL_CHECKSUM_END);
 }
@@ -98,7 +98,7 @@ media_fill_header(struct pool_header_media *header, const struct media_identity 
 	header->elf_class = 2; /* 64 bit */
 	header->elf_data = 1;  /* little-endian */
 	header->machine = MACHINE;
-	header->checksum = header_checksum(header);
+	header->checksum = media_header_checksum(header);
 }
 
 void
@@ -156,7 +156,7 @@ media_header_fault(const struct pool_header_media *header)
 		return "no pool: it begins with zeros (pmemcto_create() makes one)";
 	if (memcmp(header->signature, POOL_SIGNATURE, sizeof(header->signature)) != 0)
 		return "wrong pool type: the signature is not that of libpmemcto";
-	if (header->checksum != header_checksum(header))
+	if (header->checksum != media_header_checksum(header))
 		return "the header is damaged: wrong checksum";
 	if (header->major != POOL_MAJOR)
 		return "the pool has another major version: a newer library is needed";

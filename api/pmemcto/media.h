@@ -102,6 +102,9 @@ _Static_assert(sizeof(struct pool_front_media) == POOL_FRONT_SIZE, "media format
  * count as 0. */
 uint64_t media_checksum(const void *data, size_t n, size_t skip, size_t end);
 
+/* What header.checksum has to be. */
+uint64_t media_header_checksum(const struct pool_header_media *header);
+
 /* --- making. `front` is zeroed before. ----------------------------------------------------------------------- */
 
 struct media_identity {

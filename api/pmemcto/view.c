@@ -72,7 +72,8 @@ judge_all(struct cto_view *view)
 	int error;
 
 	view->signature = memcmp(view->front.header.signature, POOL_SIGNATURE, sizeof(POOL_SIGNATURE)) == 0;
-	view->part = view->signature && media_is_part(&view->front.header);
+	view->part = view->signature && view->front.header.checksum == media_header_checksum(&view->front.header) &&
+		media_is_part(&view->front.header);
 	if (!judge(view, VIEW_HEADER, media_header_fault(&view->front.header)) ||
 	    !judge(view, VIEW_DESC, media_desc_fault(&view->front)))
 		return 0;

@@ -34,7 +34,7 @@ struct cto_view {
 	struct parts parts;            /* locked */
 	struct pool_front_media front; /* as found; zeros behind the end of a shorter file */
 	bool signature;                /* the file begins as libpmemcto's pools do */
-	bool part;                     /* and is part of a pool set */
+	bool part;                     /* and says, in a header that is whole, that it is part of a pool set */
 	bool open;       /* the descriptor says so: a process that had it open was killed, or did not close it */
 	unsigned judged; /* bit per step */
 	const char *fault[VIEW_STEPS]; /* NULL: good, or not judged */

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "api/common/error.h"
+#include "api/common/file.h"
 #include "api/common/parse.h"
 #include "api/include/libvmmalloc.h"
 
@@ -33,12 +36,14 @@ static const char usage[] =
 	"usage: pmheap run [-d DIR] [-s SIZE] [--fork MODE] [--] PROGRAM [ARGUMENT...]\n\n"
 	"Runs PROGRAM with every block of its heap in a pool, an unnamed file that goes when the process ends.\n\n"
 	"  -d, --dir DIR    where the file is made [/dev/shm; $TMPDIR or /tmp when that is not writable]\n"
-	"  -s, --size SIZE  bytes at most, or with K, M, G, T; at least 14M [half of what is free in DIR, 64G at most]\n"
+	"  -s, --size SIZE  bytes at most, or with K, M, G, T; at least 14M [half of what is free in DIR, 64G at "
+	"most]\n"
 	"      --fork MODE  what a forked child gets: private (memory of its own; so does the parent) [this one],\n"
 	"                   clone (a copy of the pool), clone-or-private (private when there is no room), or share\n"
 	"                   (nothing: for programs that only fork to exec); or their numbers 1, 2, 3, 0\n"
 	"  -h, --help       this text\n\n"
-	"Programs that PROGRAM starts get pools of their own. Exit status: the program's; 125 when pmheap fails, 126 when\n"
+	"Programs that PROGRAM starts get pools of their own. Exit status: the program's; 125 when pmheap fails, 126 "
+	"when\n"
 	"PROGRAM cannot be executed, 127 when it is not found. PMHEAP_LIBDIR: where " LIBRARY " is.\n";
 
 struct run_options {
@@ -52,8 +57,8 @@ struct run_options {
 static const char *
 fork_number(const char *mode)
 {
-	static const char *const names[] = { "share", "private", "clone", "clone-or-private" };
-	static const char *const numbers[] = { "0", "1", "2", "3" };
+	static const char *const names[] = {"share", "private", "clone", "clone-or-private"};
+	static const char *const numbers[] = {"0", "1", "2", "3"};
 
 	for (size_t i = 0; i < 4; i++) {
 		if (strcmp(mode, names[i]) == 0 || strcmp(mode, numbers[i]) == 0)
@@ -67,11 +72,11 @@ static int
 parse_options(int argc, char **argv, struct run_options *options)
 {
 	static const struct option known[] = {
-		{ "dir", required_argument, NULL, 'd' },
-		{ "size", required_argument, NULL, 's' },
-		{ "fork", required_argument, NULL, 'f' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+		{"dir", required_argument, NULL, 'd'},
+		{"size", required_argument, NULL, 's'},
+		{"fork", required_argument, NULL, 'f'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	int c;
 
@@ -87,21 +92,16 @@ parse_options(int argc, char **argv, struct run_options *options)
 		case 'f':
 			options->fork = fork_number(optarg);
 			if (options->fork == NULL) {
-				complain("run: no such fork mode '%s' (private, clone, clone-or-private or share)", optarg);
+				complain("run: no such fork mode '%s' (private, clone, clone-or-private or share)",
+					 optarg);
 				return TOOL_FAILED;
 			}
 			break;
 		case 'h':
 			fputs(usage, stdout);
 			return 0;
-		case ':':
-			complain("run: option '%s' needs a value (see pmheap run --help)", argv[optind - 1]);
-			return TOOL_FAILED;
 		default:
-			if (optopt != 0)
-				complain("run: unknown option '-%c' (see pmheap run --help)", optopt);
-			else
-				complain("run: unknown option '%s' (see pmheap run --help)", argv[optind - 1]);
+			complain_of_option("run", "+:d:s:h", c, argv);
 			return TOOL_FAILED;
 		}
 	}
@@ -164,7 +164,8 @@ choose_size(const char *text, const char *dir)
 		}
 		size = (unsigned long long)wanted;
 		if (size < VMMALLOC_MIN_POOL) {
-			complain("run: size '%s' is too small: a pool has at least %lluM", text, VMMALLOC_MIN_POOL / MIB);
+			complain("run: size '%s' is too small: a pool has at least %lluM", text,
+				 VMMALLOC_MIN_POOL / MIB);
 			return 0;
 		}
 	} else {
@@ -178,6 +179,23 @@ choose_size(const char *text, const char *dir)
 		return 0;
 	}
 	return size;
+}
+
+/* Some file systems hold no files of ours (proc(5)), some users may not make files so large (setrlimit(2)): made here for a
+ * moment, as the program will make it. False, and said: it cannot be. */
+static bool
+try_pool(const char *dir, unsigned long long size)
+{
+	void (*handler)(int) = signal(SIGXFSZ, SIG_IGN); /* too large a file is an error here, and not the end */
+	struct pool_file file;
+	int error = pool_file_create(dir, size, &file);
+
+	signal(SIGXFSZ, handler);
+	if (error != 0)
+		complain("run: cannot make a pool in '%s': %s", dir, error_get());
+	else
+		pool_file_delete(&file);
+	return error == 0;
 }
 
 /* --- the library ------------------------------------------------------------------------------------------------ */
@@ -276,8 +294,8 @@ set_environment(const struct run_options *options, const char *dir, unsigned lon
 		preload = strdup(library);
 	}
 	done = preload != NULL && setenv("LD_PRELOAD", preload, 1) == 0 && setenv("VMMALLOC_POOL_DIR", dir, 1) == 0 &&
-	       setenv("VMMALLOC_POOL_SIZE", number, 1) == 0 &&
-	       (options->fork == NULL || setenv("VMMALLOC_FORK", options->fork, 1) == 0);
+		setenv("VMMALLOC_POOL_SIZE", number, 1) == 0 &&
+		(options->fork == NULL || setenv("VMMALLOC_FORK", options->fork, 1) == 0);
 	free(preload);
 	return done;
 }
@@ -285,7 +303,7 @@ set_environment(const struct run_options *options, const char *dir, unsigned lon
 static int
 run(int argc, char **argv)
 {
-	struct run_options options = { NULL, NULL, NULL };
+	struct run_options options = {NULL, NULL, NULL};
 	char library[PATH_MAX];
 	int status = parse_options(argc, argv, &options);
 
@@ -302,7 +320,7 @@ run(int argc, char **argv)
 		return TOOL_FAILED;
 	}
 	unsigned long long size = choose_size(options.size, dir);
-	if (size == 0 || !find_library(library))
+	if (size == 0 || !find_library(library) || !try_pool(dir, size))
 		return TOOL_FAILED;
 	if (!set_environment(&options, dir, size, library)) {
 		complain("run: cannot set the environment: %s", strerror(errno));
@@ -315,4 +333,4 @@ run(int argc, char **argv)
 	return error == ENOENT ? TOOL_NOT_FOUND : TOOL_CANNOT_EXECUTE;
 }
 
-const struct command command_run = { "run", "runs a program with its heap in a pool", run };
+const struct command command_run = {"run", "runs a program with its heap in a pool", run};
