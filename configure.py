@@ -34,6 +34,7 @@ ALLOC = [
     'alloc/lock.c',
     'alloc/os.c',
     'alloc/purge.c',
+    'alloc/repair.c',
     'alloc/size_class.c',
     'alloc/slab.c',
     'alloc/stats.c',
@@ -203,12 +204,14 @@ TESTS = {
         'alloc_model',
         'alloc_os',
         'alloc_purge',
+        'alloc_repair',
         'alloc_size_class',
         'alloc_slab',
         'alloc_survey',
         'alloc_tcache',
         'api_common_error',
         'api_common_format',
+        'crash_alloc_steps',
         'flush_copy',
         'flush_cpu',
         'flush_record',
@@ -277,6 +280,7 @@ TESTS = {
 
 # Linked into the internal tests that need them.
 TEST_SUPPORT = [
+    'tests/crash_log.c',
     'tests/flush_engines.c',
     'tests/heap_model.c',
     'tests/heap_region.c',

@@ -24,6 +24,7 @@ struct walk {
 	struct heap *heap;
 	const char *why;
 	uint32_t ready;
+	const struct heap_progress *progress; /* or NULL */
 	struct met met[SC_SLAB_COUNT + 1];
 };
 
@@ -114,10 +115,16 @@ static bool
 extents_ok(struct walk *walk)
 {
 	struct heap *heap = walk->heap;
+	uint32_t told = 0;
 
 	for (uint32_t page = 0; page < walk->ready;) {
 		unsigned sc = heap->page_class[page];
 		uint32_t pages = 1;
+
+		if (walk->progress != NULL && page >= told) {
+			walk->progress->fn(walk->progress->ctx, "checking the pages", page, walk->ready);
+			told = page + HEAP_CHUNK_PAGES;
+		}
 
 		if (!page_used(heap, page)) {
 			if (sc != 0)
@@ -199,9 +206,11 @@ static bool
 caches_ok(struct walk *walk)
 {
 	struct heap *heap = walk->heap;
+	uint64_t room = 0;
 
 	for (const struct tcache *tc = heap->caches; tc != NULL; tc = tc->next) {
 		for (unsigned sc = 1; sc <= SC_COUNT; sc++) {
+			room += (uint64_t)tc->mags[sc].cap * sc_size(sc);
 			if (sc <= SC_SLAB_COUNT) {
 				if (tcache_count(tc, sc) > walk->met[sc].used)
 					return fail(walk, "caches hold more slots than are in use (T1)");
@@ -227,13 +236,21 @@ caches_ok(struct walk *walk)
 			}
 		}
 	}
+	if (room != atomic_load(&heap->media->cache_room))
+		return fail(walk, "the room of caches is not what the superblock says (T5)");
 	return true;
 }
 
 int
 heap_check(struct heap *heap, char *why, size_t why_size)
 {
-	struct walk walk = {.heap = heap, .why = "", .ready = atomic_load(&heap->ready_pages)};
+	return heap_check_watched(heap, NULL, why, why_size);
+}
+
+int
+heap_check_watched(struct heap *heap, const struct heap_progress *progress, char *why, size_t why_size)
+{
+	struct walk walk = {.heap = heap, .why = "", .progress = progress};
 
 	tcache_freeze_all(heap);
 	walk.ready = atomic_load(&heap->ready_pages);

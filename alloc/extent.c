@@ -191,6 +191,9 @@ make_ready(struct heap *heap, uint32_t upto)
 			heap->chunks[upto - 1].used[bit / 64] |= UINT64_C(1) << (bit % 64);
 		}
 	}
+	/* A process killed before this store leaves chunks that are not ready, as they were: what is written above is
+	 * written again by the next one. */
+	atomic_signal_fence(memory_order_seq_cst);
 	media->ready_chunks = upto;
 	free_index_update(heap, ready << HEAP_LG_CHUNK_PAGES, (upto - ready) << HEAP_LG_CHUNK_PAGES, true);
 	uint64_t pages = (uint64_t)upto << HEAP_LG_CHUNK_PAGES;
@@ -277,12 +280,33 @@ set_used(struct heap *heap, uint32_t page, uint32_t n, bool used)
 	free_index_update(heap, page, n, false);
 }
 
+void
+extent_set_committed(struct heap *heap, uint32_t page, uint32_t n, bool committed)
+{
+	uint32_t at = page, end = page + n, chunk, word;
+	uint64_t changed = 0;
+
+	while (at < end) {
+		uint64_t mask = word_mask(&at, end, &chunk, &word), old;
+		_Atomic uint64_t *bits = &heap->chunks[chunk].committed[word];
+
+		if (committed)
+			old = ~atomic_fetch_or_explicit(bits, mask, memory_order_relaxed);
+		else
+			old = atomic_fetch_and_explicit(bits, ~mask, memory_order_relaxed);
+		changed += (uint64_t)__builtin_popcountll(old & mask);
+	}
+	if (committed)
+		atomic_fetch_add_explicit(&heap->committed_pages, changed, memory_order_relaxed);
+	else
+		atomic_fetch_sub_explicit(&heap->committed_pages, changed, memory_order_relaxed);
+}
+
 /* Commits what of [page, page + n) is not. The pages are the caller's. */
 static int
 commit(struct heap *heap, uint32_t page, uint32_t n)
 {
 	uint32_t end = page + n, at = page, chunk, word;
-	uint64_t added = 0;
 	bool all = true;
 
 	/* Most extents come whole: all committed before, or none. */
@@ -308,13 +332,7 @@ commit(struct heap *heap, uint32_t page, uint32_t n)
 			return ENOMEM;
 		atomic_fetch_add_explicit(&heap->ncommits, 1, memory_order_relaxed);
 	}
-	for (at = page; at < end;) {
-		uint64_t mask = word_mask(&at, end, &chunk, &word);
-		uint64_t old = atomic_fetch_or_explicit(&heap->chunks[chunk].committed[word], mask,
-							memory_order_relaxed);
-		added += (uint64_t)__builtin_popcountll(mask & ~old);
-	}
-	atomic_fetch_add_explicit(&heap->committed_pages, added, memory_order_relaxed);
+	extent_set_committed(heap, page, n, true);
 	return 0;
 }
 
@@ -357,17 +375,22 @@ uncommit(struct heap *heap, uint32_t page, uint32_t n)
 	uintptr_t origin = (uintptr_t)heap->pages >> HEAP_LG_PAGE;
 	uint32_t begin = (uint32_t)((origin + page + unit - 1) / unit * unit - origin);
 	uint32_t end = (uint32_t)((origin + page + n) / unit * unit - origin);
-	bool punched = begin < end && os_punch(heap_page_addr(heap, begin), (size_t)(end - begin) << HEAP_LG_PAGE) == 0;
+	bool punched = false;
 
+	if (begin < end) {
+		/* Where the file cannot be punched some of it stays, and is found there when it is committed again. */
+		extent_set_committed(heap, begin, end - begin, false);
+		punched = os_punch(heap_page_addr(heap, begin), (size_t)(end - begin) << HEAP_LG_PAGE) == 0;
+	}
 	if (!punched) {
-		extent_put_purged(heap, page, n, false, false);
+		extent_put_purged(heap, page, n, false);
 		return;
 	}
 	if (begin > page)
-		extent_put_purged(heap, page, begin - page, false, false);
-	extent_put_purged(heap, begin, end - begin, true, true);
+		extent_put_purged(heap, page, begin - page, false);
+	extent_put_purged(heap, begin, end - begin, true);
 	if (page + n > end)
-		extent_put_purged(heap, end, page + n - end, false, false);
+		extent_put_purged(heap, end, page + n - end, false);
 }
 
 /* --- taking and giving back ---------------------------------------------------------------------------------- */
@@ -517,21 +540,15 @@ extent_take_committed(struct heap *heap, uint32_t chunk, uint32_t from, uint32_t
 }
 
 void
-extent_put_purged(struct heap *heap, uint32_t page, uint32_t n, bool purged, bool zero)
+extent_put_purged(struct heap *heap, uint32_t page, uint32_t n, bool zero)
 {
 	uint32_t at = page, end = page + n, chunk, word;
-	uint64_t dropped = 0;
 
-	while (purged && at < end) {
+	while (zero && at < end) {
 		uint64_t mask = word_mask(&at, end, &chunk, &word);
-		uint64_t old = atomic_fetch_and_explicit(&heap->chunks[chunk].committed[word], ~mask,
-							 memory_order_relaxed);
 
-		dropped += (uint64_t)__builtin_popcountll(old & mask);
-		if (zero)
-			atomic_fetch_and_explicit(&heap->chunks[chunk].dirty[word], ~mask, memory_order_relaxed);
+		atomic_fetch_and_explicit(&heap->chunks[chunk].dirty[word], ~mask, memory_order_relaxed);
 	}
-	atomic_fetch_sub_explicit(&heap->committed_pages, dropped, memory_order_relaxed);
 	lock_take(&heap->extent_lock);
 	set_used(heap, page, n, false);
 	lock_drop(&heap->extent_lock);

@@ -48,8 +48,11 @@ bool extent_take_at(struct heap *heap, uint32_t page, uint32_t n);
 /* For purge.c: marks the first run of up to `max` free committed pages of chunk `chunk`, from its page `from` on, as
  * used; returns its length, 0: there is none. */
 uint32_t extent_take_committed(struct heap *heap, uint32_t chunk, uint32_t from, uint32_t max, uint32_t *page);
-/* Pages taken so are punched now: they are free, hold nothing and read as zero (`zero`) or as anything. */
-void extent_put_purged(struct heap *heap, uint32_t page, uint32_t n, bool purged, bool zero);
+/* Of pages taken so: whether the file has them. False before they are punched, so that a process killed meanwhile leaves
+ * no bit that promises a page which is gone; true again when that failed. */
+void extent_set_committed(struct heap *heap, uint32_t page, uint32_t n, bool committed);
+/* Pages taken so are free again; `zero`: they read as zero from now on. */
+void extent_put_purged(struct heap *heap, uint32_t page, uint32_t n, bool zero);
 
 /* Pages of blocks that are free and still held by the file; 0 where nothing is ever purged. */
 uint64_t extent_idle_pages(struct heap *heap);

@@ -50,8 +50,8 @@ heap_superblock_checksum(const struct heap_media *media)
 	return hash;
 }
 
-static bool
-config_valid(const struct heap_config *config)
+bool
+heap_config_valid(const struct heap_config *config)
 {
 	size_t page = os_page_size();
 
@@ -60,9 +60,8 @@ config_valid(const struct heap_config *config)
 	       config->size <= UINTPTR_MAX - (uintptr_t)config->base;
 }
 
-/* Process state over a superblock whose layout is `layout`. The region is not touched. */
-static struct heap *
-state_new(const struct heap_config *config, const struct heap_media *layout)
+struct heap *
+heap_state_new(const struct heap_config *config, const struct heap_media *layout)
 {
 	struct heap *heap = os_map(state_size());
 
@@ -99,8 +98,8 @@ state_new(const struct heap_config *config, const struct heap_media *layout)
 	return heap;
 }
 
-static void
-state_delete(struct heap *heap)
+void
+heap_state_delete(struct heap *heap)
 {
 	tcache_fini(heap);
 	os_unmap(heap, state_size());
@@ -112,14 +111,14 @@ heap_create(struct heap **out, const struct heap_config *config)
 	struct heap_media layout = {0};
 	size_t page = os_page_size();
 
-	if (!config_valid(config) || extent_layout(&layout, config->size, config->reserved, page) != 0)
+	if (!heap_config_valid(config) || extent_layout(&layout, config->size, config->reserved, page) != 0)
 		return EINVAL;
-	struct heap *heap = state_new(config, &layout);
+	struct heap *heap = heap_state_new(config, &layout);
 	if (heap == NULL)
 		return ENOMEM;
 	if (config->backing == HEAP_BACKING_SPARSE &&
 	    os_commit(heap->media, (sizeof(layout) + page - 1) / page * page) != 0) {
-		state_delete(heap);
+		heap_state_delete(heap);
 		return ENOMEM;
 	}
 	layout.magic = HEAP_MEDIA_MAGIC;
@@ -129,7 +128,7 @@ heap_create(struct heap **out, const struct heap_config *config)
 	layout.flags = config->zeroed ? HEAP_MEDIA_ZEROED : 0;
 	memcpy((void *)heap->media, &layout, sizeof(layout));
 	if (extent_init(heap) != 0) {
-		state_delete(heap);
+		heap_state_delete(heap);
 		return ENOMEM;
 	}
 	*out = heap;
@@ -141,7 +140,7 @@ heap_attach(struct heap **out, const struct heap_config *config)
 {
 	struct heap_media layout = {0}, found;
 
-	if (!config_valid(config) ||
+	if (!heap_config_valid(config) ||
 	    extent_layout(&layout, config->size, config->reserved, os_page_size()) != 0)
 		return EINVAL;
 	memcpy(&found, (const char *)config->base + config->reserved, sizeof(found));
@@ -153,7 +152,7 @@ heap_attach(struct heap **out, const struct heap_config *config)
 	if (found.size != config->size || found.reserved != config->reserved || !extent_layout_same(&found, &layout) ||
 	    found.ready_chunks == 0 || found.ready_chunks > found.nchunks)
 		return EINVAL;
-	struct heap *heap = state_new(config, &layout);
+	struct heap *heap = heap_state_new(config, &layout);
 	if (heap == NULL)
 		return ENOMEM;
 	heap->zeroed = (found.flags & HEAP_MEDIA_ZEROED) != 0;
@@ -176,13 +175,13 @@ heap_detach(struct heap *heap)
 	heap->media->generation++;
 	heap->media->checksum = heap_superblock_checksum(heap->media);
 	tcache_thaw_all(heap);
-	state_delete(heap);
+	heap_state_delete(heap);
 }
 
 void
 heap_abandon(struct heap *heap)
 {
-	state_delete(heap);
+	heap_state_delete(heap);
 }
 
 void
@@ -258,14 +257,6 @@ extent_pages_of(size_t size)
 	return pages > UINT32_MAX ? UINT32_MAX : pages == 0 ? 1 : (uint32_t)pages;
 }
 
-static unsigned
-extent_class_of(uint32_t pages)
-{
-	size_t size = (size_t)pages << HEAP_LG_PAGE;
-
-	return size > SC_SLAB_MAX && size <= SC_MAX_SIZE && sc_size(sc_of(size)) == size ? sc_of(size) : SC_LARGE;
-}
-
 static void *
 take_extent(struct heap *heap, uint32_t pages, size_t align, bool zero)
 {
@@ -273,7 +264,7 @@ take_extent(struct heap *heap, uint32_t pages, size_t align, bool zero)
 
 	if (pages == UINT32_MAX || bin_take_pages(heap, pages, align, zero, &page) != 0)
 		return NULL;
-	page_map_set_extent(heap, page, pages, extent_class_of(pages));
+	page_map_set_extent(heap, page, pages, page_map_extent_class(pages));
 	atomic_fetch_add_explicit(&heap->nlarge_alloc, 1, memory_order_relaxed);
 	return heap_page_addr(heap, page);
 }
@@ -440,7 +431,7 @@ resize_extent(struct heap *heap, uint32_t page, uint32_t pages)
 		if (!extent_take_at(heap, page + old, pages - old))
 			return false;
 	}
-	page_map_set_extent(heap, page, pages, extent_class_of(pages));
+	page_map_set_extent(heap, page, pages, page_map_extent_class(pages));
 	if (pages < old)
 		extent_free(heap, page + pages, old - pages);
 	return true;

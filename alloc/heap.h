@@ -110,9 +110,17 @@ void heap_set_backing(struct heap *heap, enum heap_backing backing, bool recommi
 
 /* --- looking ------------------------------------------------------------------------------------------------- */
 
+/* Told now and then how far a long walk is: `done` of `total` pages of what is named `pass`. */
+struct heap_progress {
+	void (*fn)(void *ctx, const char *pass, uint64_t done, uint64_t total);
+	void *ctx;
+};
+
 /* Walks every invariant of the heap, all else held still. 1: consistent; 0: not, and `why` (may be NULL) holds one
  * line. Reads only; safe on damaged tables. */
 int heap_check(struct heap *heap, char *why, size_t why_size);
+/* The same; `progress` may be NULL, and must not call the heap. */
+int heap_check_watched(struct heap *heap, const struct heap_progress *progress, char *why, size_t why_size);
 
 /* Gives back to the file system all free pages that it can. Returns bytes given back. */
 size_t heap_purge_all(struct heap *heap);

@@ -3,8 +3,9 @@
  * Owns:   the layout: superblock, then side tables indexed by page or by chunk, then the pages.
  * Rules:  M1  fixed-width integers; offsets from the region's base, page numbers from the first page of blocks.
  *             No address, no lock, nothing that is only true while a process runs once the heap is detached.
- *         M2  truth: chunk_media.used, page_class, page_map, slab geometry and slot bitmaps. Derived, rebuilt by
- *             repair: nodes, bin lists, slab states, counts.
+ *         M2  truth: page_class, page_map, page and pages of slabs, slot bitmaps. Derived, rebuilt by repair: used
+ *             bits, the rest of the slabs' records, nodes, bin lists, counts. Stores to the truth are ordered, so
+ *             that a process killed between any two of them leaves no doubt (doc/media-format.md).
  *         M3  a change of any size or offset changes HEAP_MEDIA_VERSION, tests/media_layout.c and
  *             doc/media-format.md.
  * Media:  in the region. Byte order and word size of the machine that made it; the magic number shows both.
@@ -24,7 +25,7 @@
 #include "alloc/size_class.h"
 
 #define HEAP_MEDIA_MAGIC UINT64_C(0x70616568706d6870) /* "phmpheap" read as little-endian */
-#define HEAP_MEDIA_VERSION 1u
+#define HEAP_MEDIA_VERSION 2u
 #define HEAP_MEDIA_ZEROED UINT64_C(1) /* flags: what was never ready read as zero when the heap was made */
 
 #define HEAP_LG_CHUNK_PAGES 9
@@ -113,7 +114,8 @@ struct heap_media {
 	_Atomic uint64_t used_pages; /* written under the extent lock; derived */
 	uint64_t committed_pages;    /* as of the last detachment; derived */
 	uint64_t flags;              /* HEAP_MEDIA_* */
-	uint64_t zero[15];
+	_Atomic uint64_t cache_room; /* bytes that caches may hold, so never less than they do; 0 while detached */
+	uint64_t zero[14];
 	struct bin_media bins[SC_SLAB_COUNT + 1]; /* [0] unused */
 };
 

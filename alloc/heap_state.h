@@ -70,6 +70,13 @@ struct heap {
 	struct bin bins[SC_SLAB_COUNT + 1]; /* [0] unused */
 };
 
+/* --- heap.c, for repair.c ------------------------------------------------------------------------------------ */
+
+bool heap_config_valid(const struct heap_config *config);
+/* Process state over a superblock whose layout is `layout`, no chunk ready. The region is not touched. NULL: no memory. */
+struct heap *heap_state_new(const struct heap_config *config, const struct heap_media *layout);
+void heap_state_delete(struct heap *heap);
+
 static inline char *
 heap_page_addr(const struct heap *heap, uint32_t page)
 {

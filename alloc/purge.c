@@ -23,20 +23,23 @@ punch(struct heap *heap, uint32_t page, uint32_t n)
 	uint64_t begin = (origin + page + unit - 1) / unit * unit - origin, end = (origin + page + n) / unit * unit - origin;
 
 	if (begin >= end) {
-		extent_put_purged(heap, page, n, false, false);
+		extent_put_purged(heap, page, n, false);
 		return 0;
 	}
 	char *addr = heap_page_addr(heap, (uint32_t)begin);
 	size_t size = (size_t)(end - begin) << HEAP_LG_PAGE;
 	bool file = heap->backing == HEAP_BACKING_SPARSE;
-	bool done = (file ? os_punch(addr, size) : os_discard(addr, size)) == 0;
 
+	extent_set_committed(heap, (uint32_t)begin, (uint32_t)(end - begin), false);
+	bool done = (file ? os_punch(addr, size) : os_discard(addr, size)) == 0;
+	if (!done)
+		extent_set_committed(heap, (uint32_t)begin, (uint32_t)(end - begin), true);
 	if (begin > page)
-		extent_put_purged(heap, page, (uint32_t)(begin - page), false, false);
+		extent_put_purged(heap, page, (uint32_t)(begin - page), false);
 	/* A private mapping of a file shows the file's old bytes again: not zero. */
-	extent_put_purged(heap, (uint32_t)begin, (uint32_t)(end - begin), done, done && file);
+	extent_put_purged(heap, (uint32_t)begin, (uint32_t)(end - begin), done && file);
 	if (page + n > end)
-		extent_put_purged(heap, (uint32_t)end, (uint32_t)(page + n - end), false, false);
+		extent_put_purged(heap, (uint32_t)end, (uint32_t)(page + n - end), false);
 	if (!done) {
 		/* Locked pages, or a file system without holes: it would be the same the next time. */
 		atomic_store_explicit(&heap->purge_refused, 1, memory_order_relaxed);

@@ -30,6 +30,7 @@ slab_birth(struct heap *heap, uint32_t page, uint32_t pages, unsigned sc)
 	for (uint32_t w = 0; w < slab_words(slab); w++)
 		atomic_store_explicit(&bits[w], 0, memory_order_relaxed);
 	atomic_store(&slab->state, gen << 32 | (uint64_t)sc << 8 | SLAB_CLAIMED);
+	atomic_signal_fence(memory_order_seq_cst);
 	page_map_set_slab(heap, page, pages, sc, number);
 	return slab;
 }

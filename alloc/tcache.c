@@ -1,4 +1,4 @@
-/* tcache.c -- see tcache.h for the contract and rules T1..T4
+/* tcache.c -- see tcache.h for the contract and rules T1..T5
  *
  *   slots[0]  slots[1] ... slots[n]   ...   slots[cap]  slots[cap + 1]
  *   NULL      oldest       newest           stale       TCACHE_FULL
@@ -204,7 +204,9 @@ close_magazine(struct tcache *tc, unsigned sc)
 	if (mag->cap == 0)
 		return;
 	flush(tc, sc, tcache_count(tc, sc));
-	tc->granted -= (size_t)mag->cap * sc_size(sc);
+	size_t room = (size_t)mag->cap * sc_size(sc);
+	tc->granted -= room;
+	atomic_fetch_sub_explicit(&tc->heap->media->cache_room, room, memory_order_relaxed);
 	mag->cap = 0;
 	tc->top[sc] = no_slots;
 }
@@ -275,6 +277,7 @@ grow(struct tcache *tc, unsigned sc)
 	if (tc->granted + more > allowed)
 		return;
 	tc->granted += more;
+	atomic_fetch_add_explicit(&tc->heap->media->cache_room, more, memory_order_relaxed);
 	if (mag->cap == 0) {
 		mag->slots[0] = NULL;
 		tc->top[sc] = mag->slots;

@@ -6,6 +6,8 @@
  *             (free's end); `top` points at the newest slot, or at slot[0].
  *         T3  Bytes that a cache's magazines have room for grow only within its allowance (allowance() in tcache.c).
  *         T4  Only the cell's thread moves `top`, with `busy` set; or any thread that holds the cache frozen.
+ *         T5  heap_media.cache_room is the sum of all magazines' room in bytes; raised before a magazine grows, lowered
+ *             after it was emptied, so that it bounds what a killed process leaves in caches.
  * Freeze: a thread that must look into another's cache takes the cache's lock, puts the empty dummy cache in the
  *         cell, runs a barrier on all cpus (membarrier(2)), and waits until `busy` is 0. The owner sets `busy`
  *         before it loads the cell, so it either sees the dummy or is seen. The fast path pays two plain stores.

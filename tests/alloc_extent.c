@@ -129,13 +129,15 @@ Test(alloc_extent, taking_for_the_purger_leaves_no_page_behind)
 	extent_free(heap, a, 100);
 	cr_assert_eq(extent_take_committed(heap, 0, 0, 30, &page), 30);
 	cr_assert_eq(page, a);
-	extent_put_purged(heap, page, 30, true, true);
+	extent_set_committed(heap, page, 30, false);
+	extent_put_purged(heap, page, 30, true);
 	cr_assert_eq(extent_take_committed(heap, 0, 0, 512, &page), 70, "what was purged is not idle any more");
 	cr_assert_eq(page, a + 30);
-	extent_put_purged(heap, page, 70, false, false);
+	extent_put_purged(heap, page, 70, false);
 	cr_assert_eq(extent_idle_pages(heap), 70);
 	cr_assert_eq(extent_take_committed(heap, 0, 40, 512, &page), 60, "from a page on");
-	extent_put_purged(heap, page, 60, true, true);
+	extent_set_committed(heap, page, 60, false);
+	extent_put_purged(heap, page, 60, true);
 	cr_assert_eq(extent_take_committed(heap, 7, 0, 512, &page), 0, "a chunk that is not ready");
 	cr_assert(valid());
 }

@@ -45,7 +45,8 @@ static const struct field fields[] = {
 	FIELD(heap_media, used_pages, 176, 8),
 	FIELD(heap_media, committed_pages, 184, 8),
 	FIELD(heap_media, flags, 192, 8),
-	FIELD(heap_media, zero, 200, 120),
+	FIELD(heap_media, cache_room, 200, 8),
+	FIELD(heap_media, zero, 208, 112),
 	FIELD(heap_media, bins, 320, 1168),
 	FIELD(chunk_media, used, 0, 64),
 	FIELD(chunk_media, committed, 64, 64),
@@ -89,7 +90,7 @@ Test(media_layout, fields_are_in_their_places)
 
 Test(media_layout, constants_of_the_format)
 {
-	cr_expect_eq(HEAP_MEDIA_VERSION, 1);
+	cr_expect_eq(HEAP_MEDIA_VERSION, 2);
 	cr_expect_eq(memcmp(&(uint64_t){HEAP_MEDIA_MAGIC}, "phmpheap", 8), 0);
 	cr_expect_eq(HEAP_MEDIA_ZEROED, 1);
 	cr_expect_eq(HEAP_PAGE, 4096);
