@@ -67,6 +67,7 @@ FLUSH_FOR = {
 }
 
 COMMON = [
+    'api/common/dax.c',
     'api/common/error.c',
     'api/common/file.c',
     'api/common/format.c',
@@ -122,7 +123,6 @@ LIBRARIES = {
         'map': 'api/pmem.map',
         'parts': ['flush', 'common'],
         'sources': [
-            'api/pmem/dax.c',
             'api/pmem/map.c',
             'api/pmem/os.c',
             'api/pmem/pmem.c',

@@ -1,7 +1,7 @@
 /* api_pmem_dax.c -- device DAX out of a sysfs tree of our own
  *
  * The device is /dev/zero, which can be mapped; the tree under a temporary folder says that it is a device DAX. All goes
- * through the one seam, cpu_sysfs.
+ * through the one seam, dax_sysfs.
  */
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
@@ -11,9 +11,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include "api/pmem/dax.h"
+#include "api/common/dax.h"
 #include "api/pmem/public.h"
-#include "flush/cpu.h"
 #include "flush/flush.h"
 #include "tests/pmem_files.h"
 
@@ -63,7 +62,7 @@ tree_begin(const char *where, const char *subsystem)
 	struct stat st = file_stat(DEVICE);
 
 	files_begin("/tmp");
-	cpu_sysfs = files_dir;
+	dax_sysfs = files_dir;
 	make_dir("dev/char");
 	make_dir("bus/dax");
 	make_dir("class/mem");
@@ -163,7 +162,7 @@ Test(api_pmem_dax, other_devices_are_none)
 	refused(0, 0, EINVAL, "no device DAX");
 	files_end();
 	files_begin("/tmp");
-	cpu_sysfs = files_dir; /* nothing there: what links say cannot be read */
+	dax_sysfs = files_dir; /* nothing there: what links say cannot be read */
 	refused(0, 0, ENOENT, "subsystem");
 	files_end();
 }

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/common/dax.h"
 #include "api/common/error.h"
 #include "api/common/format.h"
 #include "api/common/log.h"
@@ -235,51 +236,25 @@ pool_file_is_device(const char *path)
 	return path != NULL && sys_is_char_device(path, &major, &minor);
 }
 
-/* A decimal number in a file of the device's folder; 0: none. */
-static size_t
-device_number(unsigned major, unsigned minor, const char *file)
-{
-	char path[64], text[32];
-
-	format(path, sizeof(path), "/sys/dev/char/%u:%u/%s", major, minor, file);
-	return sys_read_small(path, text, sizeof(text)) == 0 ? strtoull(text, NULL, 10) : 0;
-}
-
-static bool
-is_dax(unsigned major, unsigned minor)
-{
-	char path[64], target[PATH_MAX];
-	const char *last;
-
-	format(path, sizeof(path), "/sys/dev/char/%u:%u/subsystem", major, minor);
-	if (sys_read_link(path, target, sizeof(target)) != 0)
-		return false;
-	last = strrchr(target, '/');
-	return strcmp(last != NULL ? last + 1 : target, "dax") == 0;
-}
-
 int
 pool_file_open_device(const char *path, size_t size, struct pool_file *out)
 {
 	unsigned major, minor;
-	size_t device_size, align;
+	bool is_dax = false;
+	struct dax dax;
 	int error;
 
-	if (!sys_is_char_device(path, &major, &minor) || !is_dax(major, minor)) {
+	if (!sys_is_char_device(path, &major, &minor) || dax_recognise(path, major, minor, &is_dax) != 0 || !is_dax) {
 		ERROR("%s is not a device dax", path);
 		return errno = EINVAL;
 	}
-	device_size = device_number(major, minor, "size");
-	if (device_size < size) {
-		ERROR("%s has %zu bytes, %zu needed", path, device_size, size);
+	error = dax_read(path, major, minor, &dax);
+	if (error != 0)
+		return errno = error;
+	if (dax.size < size) {
+		ERROR("%s has %zu bytes, %zu needed", path, dax.size, size);
 		return errno = ENOSPC;
 	}
-	/* mappings of a device must be multiples of its own alignment */
-	align = device_number(major, minor, "align");
-	if (align == 0)
-		align = device_number(major, minor, "dax_region/align");
-	if (align < POOL_FILE_ALIGN || (align & (align - 1)) != 0)
-		align = POOL_FILE_ALIGN;
 
 	out->fd = sys_open_device(path);
 	if (out->fd < 0) {
@@ -287,7 +262,8 @@ pool_file_open_device(const char *path, size_t size, struct pool_file *out)
 		ERROR_ERRNO("open");
 		return errno = error;
 	}
-	error = map(out, device_size, align);
+	/* mappings of a device must be multiples of its own alignment */
+	error = map(out, dax.size, dax.align > POOL_FILE_ALIGN ? dax.align : POOL_FILE_ALIGN);
 	if (error != 0) {
 		sys_close(out->fd);
 		return errno = error;

@@ -317,6 +317,18 @@ sys_write_all(int fd, const char *text, size_t n)
 	}
 }
 
+void
+sys_poke(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), error = errno;
+
+	if (fd >= 0) {
+		sys_write_all(fd, text, strlen(text));
+		close(fd);
+	}
+	errno = error;
+}
+
 int
 sys_set_size(int fd, size_t size)
 {

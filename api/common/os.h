@@ -44,6 +44,8 @@ int sys_open_unlinked(char *path_template); /* mkstemp, unlinked before any sign
 int sys_open_device(const char *path); /* read and write; descriptor, or -1 and errno */
 int sys_open_log(const char *path);     /* emptied, for writing; descriptor, or -1 and errno */
 void sys_close(int fd);
+/* Writes to an existing file; whatever hinders it is of no matter, and errno stays. */
+void sys_poke(const char *path, const char *text);
 void sys_write_all(int fd, const char *text, size_t n); /* what cannot be written is dropped */
 int sys_set_size(int fd, size_t size); /* EFBIG also at RLIMIT_FSIZE, and then without SIGXFSZ */
 int sys_allocate(int fd, size_t offset, size_t size); /* posix_fallocate */

@@ -15,10 +15,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "api/common/dax.h"
 #include "api/common/error.h"
 #include "api/common/log.h"
 #include "api/common/os.h"
-#include "api/pmem/dax.h"
 #include "api/pmem/os.h"
 #include "api/pmem/public.h"
 #include "api/pmem/range.h"

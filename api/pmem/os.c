@@ -269,15 +269,3 @@ os_msync(uintptr_t start, size_t size)
 {
 	return msync((void *)start, size, MS_SYNC);
 }
-
-void
-os_poke(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), error = errno;
-
-	if (fd >= 0) {
-		sys_write_all(fd, text, strlen(text));
-		close(fd);
-	}
-	errno = error;
-}

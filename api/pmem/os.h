@@ -48,7 +48,4 @@ void *os_map(const struct os_open *file, size_t size, size_t align, bool *sync);
 int os_unmap(void *p, size_t size);         /* 0, or -1 and errno */
 int os_msync(uintptr_t start, size_t size); /* 0, or -1 and errno */
 
-/* Writes `text` to an existing file; whatever hinders it is of no matter. */
-void os_poke(const char *path, const char *text);
-
 #endif

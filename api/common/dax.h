@@ -2,11 +2,14 @@
  *
  * Errors: 0, or an errno value; the message is set.
  */
-#ifndef API_PMEM_DAX_H
-#define API_PMEM_DAX_H
+#ifndef API_COMMON_DAX_H
+#define API_COMMON_DAX_H
 
 #include <stdbool.h>
 #include <stddef.h>
+
+/* Where sysfs is mounted, "/sys". Tests point it at a tree of their own, before anything asked. */
+extern const char *dax_sysfs;
 
 struct dax {
 	size_t size;  /* bytes */

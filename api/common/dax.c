@@ -1,14 +1,14 @@
 /* dax.c -- device DAX: what sysfs knows of a character device
  *
  * Owns:   nothing.
- * Rules:  D1  sysfs alone is asked, at cpu_sysfs; links are read, not followed into other trees.
+ * Rules:  D1  sysfs alone is asked, at dax_sysfs; links are read, not followed into other trees.
  *         D2  a region counts only when a directory region<N> above the device in the tree of devices holds a file
  *             deep_flush: the number of a dax_region may be that of something else.
  * Locks:  none.
  * Media:  none.
  * Fails:  with a message; nothing is kept open.
  */
-#include "api/pmem/dax.h"
+#include "api/common/dax.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -20,8 +20,8 @@
 #include "api/common/format.h"
 #include "api/common/log.h"
 #include "api/common/os.h"
-#include "api/pmem/os.h"
-#include "flush/cpu.h"
+
+const char *dax_sysfs = "/sys";
 
 #define PATH_SIZE 320 /* sysfs's own depth is far below; what is longer is cut, and then not found */
 
@@ -55,7 +55,7 @@ dax_recognise(const char *path, unsigned major, unsigned minor, bool *is_dax)
 {
 	char link[PATH_SIZE], target[PATH_SIZE];
 
-	format(link, sizeof(link), "%s/dev/char/%u:%u/subsystem", cpu_sysfs, major, minor);
+	format(link, sizeof(link), "%s/dev/char/%u:%u/subsystem", dax_sysfs, major, minor);
 	if (sys_read_link(link, target, sizeof(target)) != 0) {
 		int error = errno;
 
@@ -83,7 +83,7 @@ region_number(const char *name)
 static void
 region_path(char *path, size_t size, int region)
 {
-	format(path, size, "%s/bus/nd/devices/region%d/deep_flush", cpu_sysfs, region);
+	format(path, size, "%s/bus/nd/devices/region%d/deep_flush", dax_sysfs, region);
 }
 
 int
@@ -94,20 +94,20 @@ dax_read(const char *path, unsigned major, unsigned minor, struct dax *dax)
 	char *slash;
 
 	*dax = (struct dax){0, 0, -1};
-	format(name, sizeof(name), "%s/dev/char/%u:%u/size", cpu_sysfs, major, minor);
+	format(name, sizeof(name), "%s/dev/char/%u:%u/size", dax_sysfs, major, minor);
 	if (!read_number(name, &dax->size) || dax->size == 0) {
 		ERROR("%s: cannot read the size of the device DAX: %s", path, name);
 		return EINVAL;
 	}
-	format(name, sizeof(name), "%s/dev/char/%u:%u/align", cpu_sysfs, major, minor);
+	format(name, sizeof(name), "%s/dev/char/%u:%u/align", dax_sysfs, major, minor);
 	read_number(name, &dax->align);
 
 	/* upwards from the device itself: dev/char holds links into the tree of devices, relative to itself */
-	format(name, sizeof(name), "%s/dev/char/%u:%u", cpu_sysfs, major, minor);
+	format(name, sizeof(name), "%s/dev/char/%u:%u", dax_sysfs, major, minor);
 	if (sys_read_link(name, device, sizeof(device)) != 0)
 		device[0] = '\0';
 	while ((slash = strrchr(device, '/')) != NULL) {
-		size_t n = (size_t)format(name, sizeof(name), "%s/dev/char/%s", cpu_sysfs, device);
+		size_t n = (size_t)format(name, sizeof(name), "%s/dev/char/%s", dax_sysfs, device);
 		int region = region_number(slash + 1);
 
 		if (n + sizeof("/dax_region/align") > sizeof(name))
@@ -140,7 +140,7 @@ dax_deep_flush(int region)
 	/* "0": the region has no buffers of its own */
 	if (sys_read_small(path, text, sizeof(text)) == 0 && strcmp(text, "0") != 0) {
 		LOG(4, "%s: 1", path);
-		os_poke(path, "1");
+		sys_poke(path, "1");
 	}
 	errno = error;
 }
