@@ -74,6 +74,7 @@ COMMON = [
     'api/common/log.c',
     'api/common/os.c',
     'api/common/parse.c',
+    'api/common/poolset.c',
     'api/common/registry.c',
 ]
 
@@ -211,6 +212,7 @@ TESTS = {
         'alloc_tcache',
         'api_common_error',
         'api_common_format',
+        'api_common_poolset',
         'crash_alloc_steps',
         'flush_copy',
         'flush_cpu',
@@ -337,6 +339,7 @@ FUZZ_DRIVER = 'fuzz/driver.c'
 FUZZ = [
     'heap_ops',
     'pmem_copy',
+    'poolset',
 ]
 
 # ---- targets that are a script: name -> (what it needs built, command); {deps}=GROUP installs a group of PACKAGES -----
