@@ -1,8 +1,8 @@
 /* api_pmemcto_close.c -- the life of a pool: what is durable when, and in what order; handles that are none; forks;
  * flushes that fail
  *
- * The library calls libc through its symbols, so this program's own msync stands in for the system's: it notes what is
- * flushed and what the file says at that moment, and fails when told.
+ * The library calls libc through its symbols, so this program's own msync and fsync stand in for the system's: they note
+ * what is flushed and what the file says at that moment, and fail when told.
  */
 #define _GNU_SOURCE
 #include "tests/pmemcto_test.h"
@@ -14,9 +14,10 @@
 TestSuite(api_pmemcto_close, .init = test_dir_make, .fini = test_dir_remove);
 
 static struct {
-	char *addr;
+	char *addr; /* NULL: fsync */
 	size_t size;
-	int mark; /* of the pool `watched`, when it was called; -1: not looked at */
+	int mark;         /* of the pool `watched`, when it was called; -1: not looked at */
+	char first_bytes[8]; /* of an fsync's file */
 } flushes[64];
 static int nflushes;
 static const char *watched;
@@ -38,6 +39,22 @@ msync(void *addr, size_t size, int flags)
 		return -1;
 	}
 	return (int)syscall(SYS_msync, addr, size, flags);
+}
+
+int
+fsync(int fd)
+{
+	int n = nflushes++;
+
+	if (n < 64) {
+		flushes[n].addr = NULL;
+		cr_assert(pread(fd, flushes[n].first_bytes, 8, 0) == 8 || errno == EISDIR);
+	}
+	if (fail_from >= 0 && n >= fail_from && n < fail_to) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_fsync, fd);
 }
 
 static bool
@@ -82,12 +99,17 @@ Test(api_pmemcto_close, everything_is_durable_before_the_pool_is_marked_closed)
 
 Test(api_pmemcto_close, a_created_pool_is_durable_as_an_open_one)
 {
+	static const char magic[8] = "PMEMCTO";
 	PMEMctopool *pcp;
 
 	nflushes = 0;
 	pcp = pool_make(in_dir("pool"), 20 * MIB);
-	cr_assert_geq(nflushes, 1);
-	cr_expect(flush_holds(nflushes - 1, pcp));
+	cr_assert_eq(nflushes, 4);
+	cr_expect(flush_holds(0, (char *)pcp + AT_BASE), "the descriptor comes first");
+	cr_expect_null(flushes[1].addr);
+	cr_expect_arr_eq(flushes[1].first_bytes, magic, 8, "then the header, whole");
+	cr_expect_null(flushes[2].addr, "the file once more, with its mode");
+	cr_expect_null(flushes[3].addr, "and its directory");
 	pmemcto_close(pcp);
 }
 
@@ -145,7 +167,7 @@ Test(api_pmemcto_close, failed_flushes_at_creation_leave_nothing)
 {
 	unsigned fds = count_fds();
 
-	for (int which = 0; which < 2; which++) {
+	for (int which = 0; which < 3; which++) {
 		fail_from = nflushes + which;
 		fail_to = fail_from + 1;
 		REFUSED(pmemcto_create(in_dir("pool"), "test", 20 * MIB, 0600), EIO);

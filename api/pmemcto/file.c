@@ -7,8 +7,10 @@
  *             without O_TMPFILE it has its name, and no permissions, from the start.
  *         F3  all blocks of a new file are reserved; full file systems show here, not as SIGBUS later.
  *         F4  what is found out about an existing file is found out under the lock.
+ *         F5  a device DAX is read and written through mappings only, and what is written there is durable when the CPU's
+ *             caches, and then the region's buffers, have been written back: the kernel keeps no copies.
  * Locks:  the file's own, against all other users of the pool in this process and others.
- * Media:  writes nothing into the file.
+ * Media:  writes what it is given to the start of the file.
  * Fails:  with an errno value, message and errno set.
  */
 #include "api/pmemcto/file.h"
@@ -17,11 +19,13 @@
 #include <limits.h>
 #include <string.h>
 
+#include "api/common/dax.h"
 #include "api/common/error.h"
 #include "api/common/file.h"
 #include "api/common/format.h"
 #include "api/common/os.h"
 #include "api/pmemcto/os.h"
+#include "flush/flush.h"
 
 /* The directory of a path, "." for a bare name. False: longer than any path. */
 static bool
@@ -50,7 +54,6 @@ open_new(struct cto_file *out)
 	if (!directory_of(out->path, dir))
 		return ENAMETOOLONG;
 	out->nameless = true;
-	out->made = false;
 	out->fd = cto_os_open_nameless(dir);
 	if (out->fd >= 0)
 		return 0;
@@ -74,23 +77,70 @@ lock(const struct cto_file *file, bool write)
 	return error;
 }
 
+/* What an open file is. Errors: the file cannot be one of a pool. */
+static int
+identify(struct cto_file *file)
+{
+	struct cto_os_stat st;
+	struct dax dax;
+	bool is_dax = false;
+	int error = cto_os_stat(file->fd, &st);
+
+	if (error == 0 && st.directory)
+		error = EISDIR;
+	if (error != 0) {
+		errno = error;
+		ERROR_ERRNO("open \"%s\"", file->path);
+		return error;
+	}
+	file->region = -1;
+	file->align = sys_page_size();
+	file->size = st.size;
+	file->allocated = st.allocated;
+	file->device = st.device;
+	file->number = st.number;
+	if (st.regular && st.size <= (uint64_t)SSIZE_MAX)
+		return 0;
+	if (st.regular) {
+		ERROR("\"%s\" has %llu bytes, more than can be mapped", file->path, (unsigned long long)st.size);
+		return EFBIG;
+	}
+	if (!st.char_device || dax_recognise(file->path, st.major, st.minor, &is_dax) != 0 || !is_dax) {
+		ERROR("\"%s\" is neither a regular file nor a device DAX", file->path);
+		return EINVAL;
+	}
+	error = dax_read(file->path, st.major, st.minor, &dax);
+	if (error != 0)
+		return error;
+	if (!flush_ops()->can_persist) {
+		ERROR("\"%s\": this CPU gives programs no way to write to a device DAX durably", file->path);
+		return ENOTSUP;
+	}
+	if (dax.align > file->align)
+		file->align = dax.align;
+	file->is_device = true;
+	file->region = dax.region;
+	file->size = file->allocated = dax.size & ~(file->align - 1);
+	return 0;
+}
+
 static int
 fill_new(size_t size, struct cto_file *out)
 {
 	struct sys_space space;
 	int error = sys_set_size(out->fd, size);
 
-	out->size = out->allocated = size;
 	if (error == 0)
 		error = sys_get_space(out->fd, &space);
 	if (error == 0 && size > space.free_bytes)
 		error = ENOSPC;
 	errno = error;
-	if (error != 0)
+	if (error != 0) {
 		ERROR_ERRNO("%zu bytes for \"%s\"", size, out->path);
-	else
-		error = cto_file_reserve(out, 0, size);
-	return error;
+		return error;
+	}
+	error = cto_file_reserve(out, 0, size);
+	return error != 0 ? error : identify(out);
 }
 
 int
@@ -98,7 +148,7 @@ cto_file_new(const char *path, size_t size, struct cto_file *out)
 {
 	int error;
 
-	out->path = path;
+	*out = (struct cto_file){.path = path, .fd = -1};
 	error = open_new(out);
 	if (error != 0) {
 		errno = error;
@@ -116,7 +166,6 @@ cto_file_new(const char *path, size_t size, struct cto_file *out)
 int
 cto_file_open(const char *path, bool write, struct cto_file *out)
 {
-	struct cto_os_stat st;
 	int error;
 
 	*out = (struct cto_file){.path = path, .fd = cto_os_open(path, write)};
@@ -126,31 +175,10 @@ cto_file_open(const char *path, bool write, struct cto_file *out)
 		return errno = error;
 	}
 	error = lock(out, write);
-	if (error != 0)
-		goto fail;
-	error = cto_os_stat(out->fd, &st);
-	if (error != 0) {
-		errno = error;
-		ERROR_ERRNO("fstat \"%s\"", path);
-		goto fail;
-	}
-	out->size = st.size;
-	out->allocated = st.allocated;
-	if (st.directory) {
-		error = EISDIR;
-		errno = error;
-		ERROR_ERRNO("open \"%s\"", path);
-	} else if (!st.regular) {
-		ERROR("\"%s\" is not a regular file", path);
-		error = EINVAL;
-	} else if (st.size > (uint64_t)SSIZE_MAX) {
-		ERROR("\"%s\" has %llu bytes, more than can be mapped", path, (unsigned long long)st.size);
-		error = EFBIG;
-	}
 	if (error == 0)
-		return 0;
-fail:
-	cto_file_release(out);
+		error = identify(out);
+	if (error != 0)
+		cto_file_release(out);
 	return errno = error;
 }
 
@@ -175,10 +203,18 @@ cto_file_publish(struct cto_file *file, mode_t mode)
 	return errno = error;
 }
 
+bool
+cto_file_is_at(const struct cto_file *file, const char *path)
+{
+	struct cto_os_stat st;
+
+	return cto_os_stat_path(path, &st) == 0 && st.device == file->device && st.number == file->number;
+}
+
 int
 cto_file_reserve(const struct cto_file *file, uint64_t offset, uint64_t size)
 {
-	int error = pool_file_allocate(file->fd, offset, size);
+	int error = file->is_device ? 0 : pool_file_allocate(file->fd, offset, size);
 
 	errno = error;
 	if (error != 0)
@@ -186,15 +222,83 @@ cto_file_reserve(const struct cto_file *file, uint64_t offset, uint64_t size)
 	return errno = error;
 }
 
+/* The first n bytes of a device or a little more, mapped; NULL and errno. */
+static void *
+device_window(const struct cto_file *file, uint64_t n, size_t *size)
+{
+	void *p;
+	int error;
+
+	*size = (n + file->align - 1) & ~(file->align - 1);
+	p = sys_reserve(*size, file->align);
+	if (p == NULL)
+		return NULL;
+	error = cto_os_map_over(p, *size, file->fd, 0, true);
+	if (error == 0)
+		return p;
+	sys_unmap(p, *size);
+	errno = error;
+	return NULL;
+}
+
+static int
+device_read(const struct cto_file *file, uint64_t offset, void *buf, size_t n)
+{
+	size_t size;
+	char *p = device_window(file, offset + n, &size);
+
+	if (p == NULL)
+		return errno;
+	memcpy(buf, p + offset, n);
+	sys_unmap(p, size);
+	return 0;
+}
+
+static int
+device_write_start(const struct cto_file *file, const void *buf, size_t n)
+{
+	size_t size;
+	char *p = device_window(file, n, &size);
+
+	if (p == NULL)
+		return errno;
+	memcpy(p, buf, n);
+	cto_file_flush(file, p, n);
+	sys_unmap(p, size);
+	return 0;
+}
+
 int
 cto_file_read(const struct cto_file *file, uint64_t offset, void *buf, size_t n)
 {
-	int error = cto_os_read(file->fd, offset, buf, n);
+	int error = file->is_device ? device_read(file, offset, buf, n) : cto_os_read(file->fd, offset, buf, n);
 
 	errno = error;
 	if (error != 0)
 		ERROR_ERRNO("read \"%s\"", file->path);
 	return errno = error;
+}
+
+int
+cto_file_write_start(const struct cto_file *file, const void *buf, size_t n)
+{
+	int error = file->is_device ? device_write_start(file, buf, n) : cto_os_write(file->fd, 0, buf, n);
+
+	if (error == 0 && !file->is_device)
+		error = cto_os_sync_file(file->fd);
+	errno = error;
+	if (error != 0)
+		ERROR_ERRNO("write \"%s\"", file->path);
+	return errno = error;
+}
+
+void
+cto_file_flush(const struct cto_file *file, const void *addr, size_t n)
+{
+	flush_ops()->deep_flush(addr, n);
+	flush_drain();
+	if (file->region >= 0)
+		dax_deep_flush(file->region);
 }
 
 void

@@ -90,9 +90,13 @@ media_fill_header(struct pool_header_media *header, const struct media_identity 
 	memcpy(header->signature, POOL_SIGNATURE, sizeof(header->signature));
 	header->major = POOL_MAJOR;
 	header->incompat = POOL_INCOMPAT_CKSUM_2K | POOL_INCOMPAT_PMHEAP;
+	if (identity->single_header)
+		header->incompat |= POOL_INCOMPAT_SINGLEHDR;
 	header->poolset = identity->poolset;
 	header->part = identity->part;
-	header->prev_part = header->next_part = header->prev_replica = header->next_replica = identity->part;
+	header->prev_part = identity->prev_part;
+	header->next_part = identity->next_part;
+	header->prev_replica = header->next_replica = identity->first_part;
 	header->created = identity->created;
 	header->alignment = alignment_desc();
 	header->elf_class = 2; /* 64 bit */
@@ -138,15 +142,49 @@ all_zero(const void *data, size_t n)
 	return n == 0;
 }
 
+static bool
+same(const struct pool_uuid_media *a, const struct pool_uuid_media *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+static bool
+is_linked(const struct pool_header_media *header)
+{
+	return !same(&header->prev_part, &header->part) || !same(&header->next_part, &header->part) ||
+	       !same(&header->prev_replica, &header->part) || !same(&header->next_replica, &header->part);
+}
+
 bool
 media_is_part(const struct pool_header_media *header)
 {
-	const struct pool_uuid_media *links = &header->prev_part;
+	return is_linked(header) || (header->incompat & POOL_INCOMPAT_SINGLEHDR) != 0;
+}
 
-	for (int i = 0; i < 4; i++)
-		if (memcmp(&links[i], &header->part, sizeof(links[i])) != 0)
-			return true;
-	return (header->incompat & POOL_INCOMPAT_SINGLEHDR) != 0;
+const char *
+media_alone_fault(const struct pool_header_media *header, bool single_header)
+{
+	bool has_bit = (header->incompat & POOL_INCOMPAT_SINGLEHDR) != 0;
+
+	if (has_bit && !single_header)
+		return "the file is part of a pool set with one header: open the set, with OPTION SINGLEHDR";
+	if (!has_bit && single_header)
+		return "the set has OPTION SINGLEHDR, but the pool was made without";
+	return is_linked(header) ? "the file is a part of a pool set: open the set, with all its parts" : NULL;
+}
+
+const char *
+media_neighbours_fault(const struct pool_header_media *one, const struct pool_header_media *next)
+{
+	if (((one->incompat | next->incompat) & POOL_INCOMPAT_SINGLEHDR) != 0)
+		return "the pool was made with OPTION SINGLEHDR, which the set does not have";
+	if (!same(&one->poolset, &next->poolset) || !same(&one->next_part, &next->part) ||
+	    !same(&next->prev_part, &one->part) || !same(&one->next_replica, &next->next_replica) ||
+	    !same(&one->prev_replica, &next->prev_replica))
+		return "this file is not the part that belongs here: parts are missing, in another order, or another pool's";
+	if (one->compat != next->compat || one->incompat != next->incompat || one->ro_compat != next->ro_compat)
+		return "the parts have different features";
+	return NULL;
 }
 
 const char *
@@ -164,15 +202,11 @@ media_header_fault(const struct pool_header_media *header)
 		return "the pool was made by another implementation of libpmemcto, whose heap this one does not know";
 	if ((header->incompat & ~KNOWN_INCOMPAT) != 0)
 		return "the pool has features that this version does not know: a newer library is needed";
-	if ((header->incompat & POOL_INCOMPAT_SINGLEHDR) != 0)
-		return "the file is part of a pool set with one header: open the set";
 	if ((header->incompat & POOL_INCOMPAT_CKSUM_2K) == 0)
 		return "the header is damaged: its features do not go together";
 	if (header->alignment != alignment_desc() || header->elf_class != 2 || header->elf_data != 1 ||
 	    header->machine != MACHINE)
 		return "the pool was made on another kind of machine";
-	if (media_is_part(header))
-		return "the file is a part of a pool set: open the set";
 	if (!all_zero(header->zero0, sizeof(header->zero0)) || !all_zero(header->zero1, sizeof(header->zero1)) ||
 	    !all_zero(header->shutdown_state, sizeof(header->shutdown_state)))
 		return "the header is damaged: it is not zero where it must be";

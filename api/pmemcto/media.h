@@ -107,9 +107,12 @@ uint64_t media_header_checksum(const struct pool_header_media *header);
 
 /* --- making. `front` is zeroed before. ----------------------------------------------------------------------- */
 
+/* One part's. The parts of a set form a ring, in the set's order; a single file is its own neighbour. */
 struct media_identity {
-	struct pool_uuid_media poolset, part;
+	struct pool_uuid_media poolset, part, prev_part, next_part;
+	struct pool_uuid_media first_part; /* both neighbours in the ring of replicas, which has one member */
 	uint64_t created;
+	bool single_header; /* of the set's parts this one alone has a header */
 };
 
 void media_fill_header(struct pool_header_media *header, const struct media_identity *identity);
@@ -121,9 +124,14 @@ void media_seal(struct pool_desc_media *desc, uint64_t heap_checksum);
 
 /* --- judging. NULL: good; else what is wrong, for a message. -------------------------------------------------- */
 
+/* All that one header shows, but for where it belongs: */
 const char *media_header_fault(const struct pool_header_media *header);
 /* By its links and features alone: a part of a pool set of several, or of one with a single header. */
 bool media_is_part(const struct pool_header_media *header);
+/* Of the only header, of one file or of a set with OPTION SINGLEHDR. */
+const char *media_alone_fault(const struct pool_header_media *header, bool single_header);
+/* Of two headers, the second of which should follow on the first in the ring of a set with several. */
+const char *media_neighbours_fault(const struct pool_header_media *one, const struct pool_header_media *next);
 /* All of `front` behind the header; reads nothing that a dirty pool changes. Header judged before. */
 const char *media_desc_fault(const struct pool_front_media *front);
 /* Root and D4; of a pool whose `consistent` is not 0. */

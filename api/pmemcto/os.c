@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -76,6 +77,20 @@ cto_os_set_mode(int fd, mode_t mode)
 	return fchmod(fd, mode) != 0 ? errno : 0;
 }
 
+static void
+tell(const struct stat *st, struct cto_os_stat *out)
+{
+	out->regular = S_ISREG(st->st_mode);
+	out->directory = S_ISDIR(st->st_mode);
+	out->char_device = S_ISCHR(st->st_mode);
+	out->major = major(st->st_rdev);
+	out->minor = minor(st->st_rdev);
+	out->size = (uint64_t)st->st_size;
+	out->allocated = (uint64_t)st->st_blocks * 512; /* the unit of st_blocks, stat(2) */
+	out->device = st->st_dev;
+	out->number = st->st_ino;
+}
+
 int
 cto_os_stat(int fd, struct cto_os_stat *out)
 {
@@ -83,11 +98,37 @@ cto_os_stat(int fd, struct cto_os_stat *out)
 
 	if (fstat(fd, &st) != 0)
 		return errno;
-	out->regular = S_ISREG(st.st_mode);
-	out->directory = S_ISDIR(st.st_mode);
-	out->size = (uint64_t)st.st_size;
-	out->allocated = (uint64_t)st.st_blocks * 512; /* the unit of st_blocks, stat(2) */
+	tell(&st, out);
 	return 0;
+}
+
+int
+cto_os_stat_path(const char *path, struct cto_os_stat *out)
+{
+	struct stat st;
+
+	*out = (struct cto_os_stat){0};
+	if (stat(path, &st) != 0)
+		return errno;
+	tell(&st, out);
+	return 0;
+}
+
+bool
+cto_os_is_directory(const char *path)
+{
+	struct cto_os_stat st;
+
+	return cto_os_stat_path(path, &st) == 0 && st.directory;
+}
+
+bool
+cto_os_same(const char *a, const char *b)
+{
+	struct cto_os_stat one, other;
+
+	return cto_os_stat_path(a, &one) == 0 && cto_os_stat_path(b, &other) == 0 && one.device == other.device &&
+		one.number == other.number;
 }
 
 bool
@@ -110,6 +151,39 @@ cto_os_read(int fd, uint64_t offset, void *buf, size_t n)
 		if (got == 0)
 			return EIO;
 		done += (size_t)got;
+	}
+	return 0;
+}
+
+int
+cto_os_read_all(int fd, void *buf, size_t size, size_t *n)
+{
+	*n = 0;
+	while (*n < size) {
+		ssize_t got = pread(fd, (char *)buf + *n, size - *n, (off_t)*n);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return errno;
+		if (got == 0)
+			break;
+		*n += (size_t)got;
+	}
+	return 0;
+}
+
+int
+cto_os_write(int fd, uint64_t offset, const void *buf, size_t n)
+{
+	for (size_t done = 0; done < n;) {
+		ssize_t put = pwrite(fd, (const char *)buf + done, n - done, (off_t)(offset + done));
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return errno;
+		done += (size_t)put;
 	}
 	return 0;
 }

@@ -18,20 +18,28 @@ int cto_os_open_new(const char *path);         /* must not exist; of mode 0 */
 void cto_os_close(int fd);
 
 bool cto_os_exists(const char *path); /* false also when that cannot be found out */
+bool cto_os_is_directory(const char *path);
+bool cto_os_same(const char *a, const char *b); /* two names of the same file or directory */
 int cto_os_link(int fd, const char *path);
 int cto_os_unlink(const char *path);
 int cto_os_set_mode(int fd, mode_t mode);
 
 struct cto_os_stat {
-	bool regular, directory;
-	uint64_t size;      /* bytes */
-	uint64_t allocated; /* bytes of blocks */
+	bool regular, directory, char_device;
+	unsigned major, minor;   /* of a device */
+	uint64_t size;           /* bytes */
+	uint64_t allocated;      /* bytes of blocks */
+	uint64_t device, number; /* what tells one file from all others */
 };
 int cto_os_stat(int fd, struct cto_os_stat *st);
+int cto_os_stat_path(const char *path, struct cto_os_stat *st);
 /* True when the file is known to hold nothing but holes. */
 bool cto_os_all_holes(int fd);
 /* All n bytes, or EIO. */
 int cto_os_read(int fd, uint64_t offset, void *buf, size_t n);
+/* From the start to the end of the file, but not more than `size` bytes: *n. */
+int cto_os_read_all(int fd, void *buf, size_t size, size_t *n);
+int cto_os_write(int fd, uint64_t offset, const void *buf, size_t n);
 
 /* The lock that keeps a pool to one user, or to those who do not write; EAGAIN: somebody else has it. */
 int cto_os_lock(int fd, bool write);

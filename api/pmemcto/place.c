@@ -45,14 +45,16 @@ place_init(void)
 }
 
 static size_t
-align_of(size_t size)
+align_of(size_t size, size_t align)
 {
-	return size >= 2 * GIB ? GIB : 2 * MIB;
+	size_t usual = size >= 2 * GIB ? GIB : 2 * MIB;
+
+	return align > usual ? align : usual;
 }
 
-/* Room to grow sixteenfold, at least to 4 GiB; but nobody gets more than a TiB for nothing. */
+/* Room to grow sixteenfold, at least to 4 GiB; but nobody gets more than a TiB for nothing, or than was asked for. */
 static size_t
-span_of(size_t size)
+span_of(size_t size, size_t room)
 {
 	size_t span = size > SIZE_MAX / 16 ? SIZE_MAX : 16 * size;
 
@@ -60,6 +62,8 @@ span_of(size_t size)
 		span = 4 * GIB;
 	if (span > 1024 * GIB)
 		span = 1024 * GIB;
+	if (span < room)
+		span = (room + MIB - 1) & ~(MIB - 1);
 	return span > size ? span : size;
 }
 
@@ -109,11 +113,11 @@ reserve(uintptr_t base, size_t size, size_t span, struct place *out)
 }
 
 static bool
-take_hinted(size_t size, struct place *out)
+take_hinted(size_t size, size_t align, struct place *out)
 {
 	/* another thread may map something into the gap before we do: look again then */
 	for (int i = 0; i < TRIES; i++) {
-		uintptr_t gap = sys_find_gap(hint, size, align_of(size));
+		uintptr_t gap = sys_find_gap(hint, size, align);
 
 		if (gap == 0)
 			return false;
@@ -124,11 +128,10 @@ take_hinted(size_t size, struct place *out)
 }
 
 static bool
-take_random(size_t size, struct place *out)
+take_random(size_t size, size_t align, size_t span, struct place *out)
 {
 	uintptr_t end = cto_os_space_end(), low = end / 8 + end / 128, high = end / 8 * 5;
 	uintptr_t base;
-	size_t align = align_of(size), span = span_of(size);
 
 	low = (low + align - 1) & ~(uintptr_t)(align - 1);
 	/* where addresses are scarce, for small machines or by setrlimit(2), without room behind it */
@@ -147,14 +150,15 @@ take_random(size_t size, struct place *out)
 }
 
 int
-place_take(size_t size, struct place *out)
+place_take(size_t size, size_t align, size_t room, struct place *out)
 {
 	size_t page = sys_page_size(), kept = (size + page - 1) & ~(page - 1);
 	void *p;
 
-	if (hint != 0 ? take_hinted(size, out) : take_random(size, out))
+	align = align_of(size, align);
+	if (hint != 0 ? take_hinted(size, align, out) : take_random(size, align, span_of(size, room), out))
 		return 0;
-	p = sys_reserve(kept, align_of(size));
+	p = sys_reserve(kept, align);
 	if (p == NULL)
 		return ENOMEM;
 	*out = (struct place){ p, size, size };

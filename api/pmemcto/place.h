@@ -19,8 +19,9 @@ struct place {
 	size_t span; /* bytes from base on that are free, and that new pools stay out of while this one is open */
 };
 
-/* 0, or ENOMEM when no gap is to be had. */
-int place_take(size_t size, struct place *out);
+/* `align`: a power of two that the address must be a multiple of besides; `room`: at least so many bytes of addresses are
+ * kept free for it, where that can be had. 0, or ENOMEM when no gap is to be had. */
+int place_take(size_t size, size_t align, size_t room, struct place *out);
 
 /* From the constructor: reads PMEM_MMAP_HINT. */
 void place_init(void);

@@ -2,8 +2,8 @@
  *
  * Owns:   the pools' records while they are made and unmade; the functions given to pmemcto_set_funcs; the list of pools
  *         that a child of fork() inherited.
- * Rules:  C1  the order in which a pool's life becomes durable: made: descriptor and heap, then the header, then the
- *             name. Opened: `consistent` 0 is durable before anything else changes. Closed: every byte of the pool is
+ * Rules:  C1  the order in which a pool's life becomes durable: made: descriptor, then the headers, that of the first
+ *             part last, then the names. Opened: `consistent` 0 is durable before anything else changes. Closed: every byte of the pool is
  *             durable before `consistent` is 1.
  *         C2  a creation or opening that fails leaves the file as it was, but for blocks that were reserved, and for
  *             what lies behind the first page of a file that was there before.
@@ -31,6 +31,7 @@
 #include "api/common/log.h"
 #include "api/common/os.h"
 #include "api/common/stats_text.h"
+#include "api/pmemcto/headers.h"
 #include "api/pmemcto/os.h"
 #include "api/pmemcto/place.h"
 
@@ -245,11 +246,11 @@ record_publish(struct cto_pool *pool, void *base, size_t size)
 
 /* The page of the system that holds the descriptor. */
 static int
-sync_desc(struct pool_front_media *front)
+sync_desc(const struct parts *parts, struct pool_front_media *front)
 {
 	size_t page = sys_page_size();
 
-	return cto_os_sync((void *)((uintptr_t)&front->desc & ~(uintptr_t)(page - 1)), page);
+	return parts_sync(parts, (void *)((uintptr_t)&front->desc & ~(uintptr_t)(page - 1)), page);
 }
 
 static void
@@ -323,26 +324,21 @@ valid_new(const char *path, size_t poolsize)
 	return 0;
 }
 
-/* An existing file that nothing is in yet. */
+/* Files that nothing is in yet. */
 static int
 open_empty(const char *path, struct parts *parts)
 {
-	uint8_t page[POOL_HEADER_SIZE];
-	int error = parts_open(path, PARTS_WRITE, parts);
+	int error = parts_open_or_make(path, parts);
 
 	if (error != 0)
 		return error;
-	error = parts_read(parts, 0, 0, page, sizeof(page));
-	if (error == 0 && (page[0] != 0 || memcmp(page, page + 1, sizeof(page) - 1) != 0)) {
-		ERROR("\"%s\" begins with data: only a file whose first page is zero becomes a pool", path);
-		error = EEXIST;
-	}
+	error = headers_expect_none(parts);
 	if (error != 0)
-		parts_release(parts);
+		parts_drop(parts);
 	return errno = error;
 }
 
-/* How the pages of a file that was there come to be. */
+/* How the pages come to be of files that were there. */
 static int
 choose_flags(const struct parts *parts, void *base, uint32_t *flags)
 {
@@ -364,42 +360,36 @@ choose_flags(const struct parts *parts, void *base, uint32_t *flags)
 	return parts_reserve(parts);
 }
 
-/* C1. The heap is made; the file is a pool when this succeeded. */
+/* C1. The heap is made; the files are a pool when this succeeded. */
 static int
-write_front(struct pool_front_media *front, const char *layout, const struct place *place, uint32_t flags)
+write_front(const struct parts *parts, struct pool_front_media *front, const char *layout, const struct place *place,
+    uint32_t flags)
 {
-	struct media_identity identity;
 	int error;
 
-	cto_os_random(&identity.poolset, sizeof(identity.poolset));
-	cto_os_random(&identity.part, sizeof(identity.part));
-	identity.created = cto_os_time();
 	memset((void *)front, 0, heap_offset());
 	media_fill_desc(&front->desc, layout, (uintptr_t)place->base, place->size, flags, place->span, heap_offset());
-	error = sync_desc(front);
-	if (error == 0) {
-		media_fill_header(&front->header, &identity);
-		error = cto_os_sync(front, heap_offset());
-		if (error != 0) {
-			memset(&front->header, 0, sizeof(front->header));
-			cto_os_sync(front, heap_offset());
-		}
+	error = sync_desc(parts, front);
+	if (error != 0) {
+		errno = error;
+		ERROR_ERRNO("msync of the pool's descriptor");
+		return error;
 	}
-	errno = error;
+	error = headers_write(parts);
 	if (error != 0)
-		ERROR_ERRNO("msync of the pool's header");
+		headers_clear(parts);
 	return error;
 }
 
 /* The pool in pool->parts, which are locked and maybe nameless still. */
 static int
-make(struct cto_pool *pool, const char *layout, bool fresh, struct place *place)
+make(struct cto_pool *pool, const char *layout, struct place *place)
 {
 	uint32_t flags = POOL_FLAG_RESERVED;
-	bool zeroed = fresh || parts_all_holes(&pool->parts);
+	bool fresh = parts_are_new(&pool->parts), zeroed = fresh || parts_all_holes(&pool->parts);
 	size_t size = pool->parts.size;
 	struct heap_config config;
-	int error = place_take(size, place);
+	int error = place_take(size, pool->parts.align, pool->parts.room, place);
 
 	if (error == 0)
 		error = parts_map_over(&pool->parts, place->base, PARTS_SHARED);
@@ -421,7 +411,7 @@ make(struct cto_pool *pool, const char *layout, bool fresh, struct place *place)
 		ERROR_ERRNO("the pool's heap");
 		goto fail_map;
 	}
-	error = write_front(place->base, layout, place, flags);
+	error = write_front(&pool->parts, place->base, layout, place, flags);
 	if (error != 0)
 		goto fail_heap;
 	return 0;
@@ -435,14 +425,11 @@ fail_map:
 
 /* After make(), on the way out. */
 static void
-unmake(struct cto_pool *pool, const struct place *place, bool fresh)
+unmake(struct cto_pool *pool, const struct place *place)
 {
 	heap_abandon(pool->live.heap);
-	if (!fresh) {
-		memset(place->base, 0, POOL_HEADER_SIZE);
-		cto_os_sync(place->base, heap_offset());
-	}
 	sys_unmap(place->base, place->size);
+	headers_clear(&pool->parts);
 }
 
 PMEMctopool *
@@ -462,11 +449,10 @@ pmemcto_create(const char *path, const char *layout, size_t poolsize, mode_t mod
 	error = fresh ? parts_new(path, poolsize, &pool->parts) : open_empty(path, &pool->parts);
 	if (error != 0)
 		goto fail_record;
-	error = make(pool, layout, fresh, &place);
+	error = make(pool, layout, &place);
 	if (error != 0)
 		goto fail_file;
-	if (fresh)
-		error = parts_publish(&pool->parts, mode);
+	error = parts_publish(&pool->parts, mode);
 	if (error == 0)
 		error = record_publish(pool, place.base, place.size);
 	if (error != 0)
@@ -476,7 +462,7 @@ pmemcto_create(const char *path, const char *layout, size_t poolsize, mode_t mod
 	return place.base;
 
 fail_make:
-	unmake(pool, &place, fresh);
+	unmake(pool, &place);
 fail_file:
 	parts_drop(&pool->parts);
 fail_record:
@@ -500,13 +486,16 @@ examine_front(const char *path, const char *layout, const struct parts *parts, s
 {
 	const struct pool_desc_media *desc = &front->desc;
 	const char *fault;
+	size_t part;
 	int error = parts_read(parts, 0, 0, (void *)front, sizeof(*front));
 
+	if (error == 0)
+		error = headers_judge(parts, &front->header, &fault, &part);
 	if (error != 0)
 		return error;
-	fault = media_header_fault(&front->header);
-	if (fault == NULL)
-		fault = media_desc_fault(front);
+	if (fault != NULL)
+		return refuse(parts->part[part].file.path, fault);
+	fault = media_desc_fault(front);
 	if (fault != NULL)
 		return refuse(path, fault);
 	if (layout != NULL && strcmp(layout, (const char *)desc->layout) != 0) {
@@ -552,7 +541,7 @@ map(const char *path, const struct parts *parts, const struct pool_desc_media *d
 	errno = error;
 	ERROR_ERRNO("\"%s\": cannot map %llu bytes at 0x%llx, where the pool belongs", path,
 	    (unsigned long long)desc->size, (unsigned long long)desc->base);
-	return error == EACCES || error == EPERM ? error : ENOMEM;
+	return error == EACCES || error == EPERM || error == ENOTSUP ? error : ENOMEM;
 }
 
 /* NULL, or why heap_attach() would not do. Reads the superblock. */
@@ -616,12 +605,12 @@ refill(const struct parts *parts, const struct pool_desc_media *desc, struct hea
 
 /* C1: before the first change. */
 static int
-mark_open(struct pool_front_media *front)
+mark_open(const struct parts *parts, struct pool_front_media *front)
 {
 	int error;
 
 	set_consistent(front, 0);
-	error = sync_desc(front);
+	error = sync_desc(parts, front);
 	if (error == 0)
 		return 0;
 	set_consistent(front, 1);
@@ -632,14 +621,14 @@ mark_open(struct pool_front_media *front)
 
 /* Nothing but the heap's own mark has changed. */
 static void
-unmark_open(struct pool_front_media *front)
+unmark_open(const struct parts *parts, struct pool_front_media *front)
 {
 	struct heap_media *media = (struct heap_media *)((char *)front + front->desc.heap_offset);
 
 	media->checksum = front->desc.heap_checksum;
-	cto_os_sync(media, sys_page_size());
+	parts_sync(parts, media, sys_page_size());
 	set_consistent(front, 1);
-	sync_desc(front);
+	sync_desc(parts, front);
 }
 
 PMEMctopool *
@@ -666,7 +655,7 @@ pmemcto_open(const char *path, const char *layout)
 	mapped = (struct pool_front_media *)(uintptr_t)front.desc.base;
 	pool->span = front.desc.span;
 	fault = heap_fault(&front.desc, &other_version);
-	error = fault != NULL ? refuse(path, fault) : mark_open(mapped);
+	error = fault != NULL ? refuse(path, fault) : mark_open(&pool->parts, mapped);
 	if (error != 0)
 		goto fail_map;
 	error = attach(path, &front.desc, &pool->live.heap);
@@ -684,7 +673,7 @@ pmemcto_open(const char *path, const char *layout)
 fail_heap:
 	heap_abandon(pool->live.heap);
 fail_mark:
-	unmark_open(mapped);
+	unmark_open(&pool->parts, mapped);
 fail_map:
 	sys_unmap(mapped, front.desc.size);
 fail_file:
@@ -724,10 +713,10 @@ make_durable(struct cto_pool *pool, struct pool_front_media *front)
 	int error;
 
 	media_seal(&front->desc, media->checksum);
-	error = cto_os_sync(front, pool->live.size);
+	error = parts_sync(&pool->parts, front, pool->live.size);
 	if (error == 0) {
 		set_consistent(front, 1);
-		error = sync_desc(front);
+		error = sync_desc(&pool->parts, front);
 		if (error != 0)
 			set_consistent(front, 0);
 	}

@@ -14,14 +14,19 @@
 
 #include "alloc/heap_media.h"
 #include "api/common/error.h"
+#include "api/pmemcto/headers.h"
 
+/* The headers, where there is a whole one. */
 static int
-read_front(struct cto_view *view)
+read_front(struct cto_view *view, const char **fault)
 {
 	uint64_t size = view->parts.part[0].file.size;
 
-	return parts_read(&view->parts, 0, 0, (void *)&view->front,
-			  size < sizeof(view->front) ? size : sizeof(view->front));
+	size_t part;
+	int error = parts_read(&view->parts, 0, 0, (void *)&view->front,
+			       size < sizeof(view->front) ? size : sizeof(view->front));
+
+	return error != 0 ? error : headers_judge(&view->parts, &view->front.header, fault, &part);
 }
 
 /* True when the steps behind this one can be judged. */
@@ -65,16 +70,17 @@ heap_fault(const struct cto_view *view)
 
 /* 0, or that of mapping. */
 static int
-judge_all(struct cto_view *view)
+judge_all(struct cto_view *view, const char *header_fault)
 {
 	const struct pool_desc_media *desc = &view->front.desc;
 	void *base;
 	int error;
 
 	view->signature = memcmp(view->front.header.signature, POOL_SIGNATURE, sizeof(POOL_SIGNATURE)) == 0;
-	view->part = view->signature && view->front.header.checksum == media_header_checksum(&view->front.header) &&
+	view->part = view->signature && view->parts.n == 1 && !view->parts.single_header &&
+		view->front.header.checksum == media_header_checksum(&view->front.header) &&
 		media_is_part(&view->front.header);
-	if (!judge(view, VIEW_HEADER, media_header_fault(&view->front.header)) ||
+	if (!judge(view, VIEW_HEADER, header_fault) ||
 	    !judge(view, VIEW_DESC, media_desc_fault(&view->front)))
 		return 0;
 	view->open = atomic_load_explicit(&desc->consistent, memory_order_relaxed) == 0;
@@ -92,6 +98,7 @@ judge_all(struct cto_view *view)
 int
 cto_view_open(const char *path, enum parts_access access, struct cto_view *view)
 {
+	const char *header_fault;
 	int error;
 
 	memset((void *)view, 0, sizeof(*view));
@@ -99,9 +106,9 @@ cto_view_open(const char *path, enum parts_access access, struct cto_view *view)
 	error = parts_open(path, access, &view->parts);
 	if (error != 0)
 		return error;
-	error = read_front(view);
+	error = read_front(view, &header_fault);
 	if (error == 0) {
-		error = judge_all(view);
+		error = judge_all(view, header_fault);
 		errno = error;
 		if (error != 0)
 			ERROR_ERRNO("mmap \"%s\"", path);
