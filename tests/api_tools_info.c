@@ -209,7 +209,7 @@ Test(api_tools_info, files_that_are_no_pool)
 	assert_in(o->out, "wrong pool type");
 	complained(tool("info", file_in_dir("none")), 1, "No such file or directory");
 	complained(tool("info", (char *)test_dir), 1, "Is a directory");
-	complained(tool("info", "/dev/null"), 1, "not a regular file");
+	complained(tool("info", "/dev/null"), 1, "neither a regular file");
 }
 
 Test(api_tools_info, reading_is_enough_and_needed)
