@@ -59,9 +59,16 @@ struct heap {
 	_Alignas(64) _Atomic uint64_t committed_pages; /* of blocks, not of tables; backing SPARSE and PRIVATE only */
 	_Atomic uint64_t ncommits, ncommit_failures, npurges, purged_pages;
 	_Atomic uint64_t nlarge_alloc, nlarge_free; /* extents that no cache was asked for */
+	/* any thread, atomic: extent.c, what committing cost so far by single and by huge pages */
+	_Atomic uint64_t small_ns, small_pages, huge_ns, huge_pages;
+	_Atomic uint32_t huge_refused; /* the file system has no huge pages for us: do not ask again */
+	/* any thread, atomic: bin.c */
 	_Atomic uint64_t empty_pages; /* of the slabs in all empty lists; changed with the bin's lock */
 	/* any thread, atomic: purge.c */
 	_Atomic uint64_t purge_spent_ns;  /* in punching so far */
+	_Atomic uint64_t purge_window_ns; /* when the window began, G6 */
+	_Atomic uint64_t purge_least;     /* idle pages at their least since then */
+	_Atomic uint64_t purge_quota;     /* pages that the last window allows to be punched */
 	_Atomic uint32_t purge_cursor;    /* chunk where the next step looks, downwards */
 	_Atomic uint32_t purge_busy;      /* one purger at a time */
 	_Atomic uint32_t purge_refused;   /* the file system cannot punch: do not ask again */

@@ -21,6 +21,10 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
 size_t
 os_page_size(void)
 {
@@ -76,6 +80,17 @@ os_commit(void *addr, size_t size)
 
 	/* EFAULT stands for the SIGBUS that a touch would have raised: no room in the file system. */
 	return error == 0 || error == EINVAL ? error : ENOMEM;
+}
+
+int
+os_commit_huge(void *addr)
+{
+	int saved = errno, error = os_commit(addr, os_page_size()); /* collapsing wants a page to begin with */
+
+	if (error == 0 && madvise(addr, OS_HUGE, MADV_COLLAPSE) != 0)
+		error = errno;
+	errno = saved;
+	return error;
 }
 
 int

@@ -65,6 +65,24 @@ punch_chunk(struct heap *heap, uint32_t chunk, uint32_t max)
 	return done;
 }
 
+/* Pages that may be punched now (G6): what lay idle beyond `keep` all through the last window, and is still. Threads that
+ * get here together may do the sum twice or lose a page of it: it is a budget, not an account. */
+static uint64_t
+quota(struct heap *heap, uint64_t idle, uint64_t keep, uint64_t now)
+{
+	uint64_t pages = atomic_load_explicit(&heap->purge_quota, memory_order_relaxed);
+
+	if (now - atomic_load_explicit(&heap->purge_window_ns, memory_order_relaxed) >= PURGE_WINDOW_NS) {
+		uint64_t least = atomic_load_explicit(&heap->purge_least, memory_order_relaxed);
+
+		pages = least > keep ? least - keep : 0;
+		atomic_store_explicit(&heap->purge_quota, pages, memory_order_relaxed);
+		atomic_store_explicit(&heap->purge_least, idle, memory_order_relaxed);
+		atomic_store_explicit(&heap->purge_window_ns, now, memory_order_relaxed);
+	}
+	return pages < idle - keep ? pages : idle - keep;
+}
+
 void
 purge_tick(struct heap *heap)
 {
@@ -73,6 +91,8 @@ purge_tick(struct heap *heap)
 	uint64_t used = atomic_load_explicit(&heap->media->used_pages, memory_order_relaxed) - empty;
 	uint64_t keep = used / 4 > PURGE_KEEP_PAGES ? used / 4 : PURGE_KEEP_PAGES;
 
+	if (idle < atomic_load_explicit(&heap->purge_least, memory_order_relaxed))
+		atomic_store_explicit(&heap->purge_least, idle, memory_order_relaxed);
 	if (idle <= keep) {
 		if (atomic_load_explicit(&heap->purge_cursor, memory_order_relaxed) != UINT32_MAX)
 			atomic_store_explicit(&heap->purge_cursor, UINT32_MAX, memory_order_relaxed); /* G4 */
@@ -80,7 +100,11 @@ purge_tick(struct heap *heap)
 	}
 	if (atomic_load_explicit(&heap->purge_refused, memory_order_relaxed) != 0)
 		return;
-	uint64_t now = os_now_ns(), spent = atomic_load_explicit(&heap->purge_spent_ns, memory_order_relaxed);
+	uint64_t now = os_now_ns();
+	uint64_t over = quota(heap, idle, keep, now);
+	if (over == 0)
+		return;
+	uint64_t spent = atomic_load_explicit(&heap->purge_spent_ns, memory_order_relaxed);
 	if (spent * PURGE_TIME_SHARE > now - heap->born_ns)
 		return;
 	if (atomic_exchange_explicit(&heap->purge_busy, 1, memory_order_acquire) != 0)
@@ -89,7 +113,6 @@ purge_tick(struct heap *heap)
 	bin_drop_empty(heap);
 	uint32_t chunks = atomic_load_explicit(&heap->ready_pages, memory_order_relaxed) >> HEAP_LG_CHUNK_PAGES;
 	uint32_t at = atomic_load_explicit(&heap->purge_cursor, memory_order_relaxed);
-	uint64_t over = idle - keep;
 	uint32_t want = over < STEP_PAGES ? (uint32_t)over : STEP_PAGES, done = 0;
 
 	for (uint32_t looks = 0; looks < STEP_LOOKS && done < want; looks++) {
@@ -100,6 +123,8 @@ purge_tick(struct heap *heap)
 			at = at == 0 ? chunks : at - 1;
 	}
 	atomic_store_explicit(&heap->purge_cursor, at, memory_order_relaxed);
+	uint64_t left = atomic_load_explicit(&heap->purge_quota, memory_order_relaxed);
+	atomic_store_explicit(&heap->purge_quota, left > done ? left - done : 0, memory_order_relaxed);
 	atomic_fetch_add_explicit(&heap->purge_spent_ns, os_now_ns() - now, memory_order_relaxed);
 	atomic_store_explicit(&heap->purge_busy, 0, memory_order_release);
 }

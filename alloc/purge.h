@@ -8,6 +8,8 @@
  *         G4  high addresses first, from the top again each time the budget is exceeded: low ones are the next to be
  *             used.
  *         G5  a file system that refuses to punch is not asked again.
+ *         G6  only what lay idle through a whole window of time is given back: memory that comes and goes within one
+ *             is not punched to be committed again.
  * Locks:  extent lock in short steps; pages being punched are marked used meanwhile.
  * Media:  committed and dirty bits, through extent.h.
  */
@@ -20,6 +22,7 @@ struct heap;
 
 #define PURGE_KEEP_PAGES 4096u /* 16 MiB */
 #define PURGE_TIME_SHARE 32u
+#define PURGE_WINDOW_NS UINT64_C(100000000)
 
 /* A step, if one is due. The caller is inside the heap. */
 void purge_tick(struct heap *heap);

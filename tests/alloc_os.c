@@ -52,6 +52,48 @@ Test(alloc_os, commit_and_punch_move_the_files_blocks)
 	cr_assert(p[0] == 1 && p[4 * page] == 0 && p[12 * page] == 1);
 }
 
+/* A memfd of `size` bytes, mapped at a multiple of OS_HUGE. */
+static char *
+huge_mapping(size_t size, int *fd)
+{
+	char *p = mmap(NULL, size + OS_HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	*fd = memfd_create("test", 0);
+	cr_assert_eq(ftruncate(*fd, (off_t)size), 0);
+	p += (OS_HUGE - (uintptr_t)p % OS_HUGE) % OS_HUGE;
+	cr_assert_eq(mmap(p, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, *fd, 0), p);
+	return p;
+}
+
+Test(alloc_os, a_huge_commit_fills_two_mebibytes_with_zero)
+{
+	int fd;
+	char *p = huge_mapping(2 * OS_HUGE, &fd);
+	struct stat st;
+
+	errno = 77;
+	int error = os_commit_huge(p);
+	cr_assert_eq(errno, 77);
+	if (error != 0)
+		cr_skip_test("no huge page: %s", strerror(error));
+	fstat(fd, &st);
+	cr_assert_eq((size_t)st.st_blocks * 512, OS_HUGE);
+	for (size_t i = 0; i < OS_HUGE; i += 64)
+		cr_assert_eq(p[i], 0);
+	memset(p, 1, OS_HUGE);
+}
+
+Test(alloc_os, a_huge_commit_beyond_the_file_is_an_error_and_no_signal)
+{
+	int fd;
+	char *p = huge_mapping(OS_HUGE, &fd);
+
+	cr_assert_eq(ftruncate(fd, 0), 0);
+	errno = 77;
+	cr_assert_neq(os_commit_huge(p), 0);
+	cr_assert_eq(errno, 77);
+}
+
 Test(alloc_os, a_commit_beyond_the_file_is_an_error_and_no_signal)
 {
 	size_t page = os_page_size();

@@ -4,6 +4,7 @@
  * Fails:  never returns on failure: prints the call and its errno, then aborts.
  */
 #define _GNU_SOURCE
+#include "alloc/os.h"
 #include "tests/heap_region.h"
 
 #include <errno.h>
@@ -89,7 +90,15 @@ heap_region_map_file(struct heap_region *region, int fd, size_t size)
 {
 	region_config(region, size, HEAP_BACKING_SPARSE);
 	region->fd = fd;
-	region->config.base = region_mmap(NULL, region->mapped, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	/* As pools lie: huge pages can map it. */
+	size_t align = OS_HUGE, room = region->mapped + align;
+	char *p = region_mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	char *base = p + (align - (uintptr_t)p % align) % align;
+
+	if (base > p)
+		munmap(p, (size_t)(base - p));
+	munmap(base + region->mapped, (size_t)(p + room - (base + region->mapped)));
+	region->config.base = region_mmap(base, region->mapped, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd);
 }
 
 void
