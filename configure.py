@@ -258,7 +258,9 @@ TESTS = {
         'api_pmemcto_blocks',
         'api_pmemcto_close',
         'api_pmemcto_create',
+        'api_pmemcto_disk',
         'api_pmemcto_funcs',
+        'api_pmemcto_model',
         'api_pmemcto_open',
         'api_pmemcto_sessions',
         'api_pmemcto_sets',
@@ -306,7 +308,11 @@ TEST_PROGRAMS = {
         'pmem_calls',
     ],
     'pmemcto': [
+        'cto_model',
         'cto_session',
+    ],
+    'pmemcto.a': [
+        'cto_model_static',
     ],
     'vmem': [
         'vmem_calls',

@@ -372,3 +372,65 @@ Test(mt_pmemcto_pools, blocks_pass_between_threads_and_sessions)
 	cr_expect_not_null(pmemcto_malloc(pool, 31 * MIB));
 	pmemcto_close(pool);
 }
+
+/* --- forks of a busy process ----------------------------------------------------------------------------------- */
+
+static _Atomic bool forks_done;
+
+static void *
+use_until_done(void *arg)
+{
+	uint64_t seed = (uintptr_t)arg + 1;
+
+	while (!atomic_load(&forks_done))
+		use_some(&seed);
+	return NULL;
+}
+
+/* What a child can see and may do of its parent's pool, while the parent goes on; 0 when all is as it should be. */
+static int
+child_of_a_busy_process(const char *kept)
+{
+	if (strcmp(kept, "kept") != 0)
+		return 1;
+	if (pmemcto_malloc(pool, 100) != NULL || errno != EINVAL)
+		return 2;
+	if (pmemcto_open(path, "test") != NULL || errno != EAGAIN)
+		return 3;
+	errno = 0;
+	pmemcto_close(pool); /* only takes it out of the child's sight */
+	if (errno != 0 || is_mapped(pool, 32 * MIB))
+		return 4;
+	pool = pmemcto_create(in_dir("own"), "test", PMEMCTO_MIN_POOL, 0600);
+	if (pool == NULL || pmemcto_malloc(pool, 100) == NULL)
+		return 5;
+	pmemcto_close(pool);
+	return pmemcto_check(in_dir("own"), "test") == 1 && unlink(in_dir("own")) == 0 ? 0 : 6;
+}
+
+Test(mt_pmemcto_pools, forks_of_a_busy_process_leave_its_pool_alone)
+{
+	pthread_t ids[4];
+	int status;
+	char *kept;
+
+	path = in_dir("pool");
+	in_dir("own");
+	pool = pool_make(path, 32 * MIB);
+	kept = pmemcto_strdup(pool, "kept");
+	pmemcto_set_root_pointer(pool, kept);
+	start_all(ids, 4, use_until_done);
+	for (unsigned i = 0; i < 40 / CTO_TEST_SLOW; i++) {
+		IN_CHILD(status, _exit(child_of_a_busy_process(kept)));
+		cr_assert_eq(status, 0, "child %u: %d, %s", i, status, pmemcto_errormsg());
+	}
+	atomic_store(&forks_done, true);
+	join_all(ids, 4);
+	cr_expect_str_eq(kept, "kept");
+	pmemcto_close(pool);
+	cr_expect_eq(pmemcto_check(path, "test"), 1, "%s", pmemcto_errormsg());
+	pool_reopen(path);
+	pmemcto_free(pool, pmemcto_get_root_pointer(pool));
+	cr_expect_not_null(pmemcto_malloc(pool, 31 * MIB));
+	pmemcto_close(pool);
+}
