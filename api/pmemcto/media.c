@@ -20,6 +20,8 @@
 #error "which machine number does the header have to have here?"
 #endif
 
+#define MOST_HEAP_OFFSET 65536u /* no system has larger pages, and all pools are larger */
+
 #define KNOWN_INCOMPAT (POOL_INCOMPAT_SINGLEHDR | POOL_INCOMPAT_CKSUM_2K | POOL_INCOMPAT_PMHEAP)
 
 uint64_t
@@ -231,7 +233,9 @@ media_desc_fault(const struct pool_front_media *front)
 		return "the layout name has no end";
 	if (desc->base == 0)
 		return "the pool's address is 0";
-	if (desc->base > UINTPTR_MAX - desc->size || desc->heap_offset < POOL_FRONT_SIZE)
+	/* The superblock is read before it can be judged: it has to lie in the pool, at the beginning of a page. */
+	if (desc->base > UINTPTR_MAX - desc->size || desc->heap_offset < POOL_FRONT_SIZE ||
+	    desc->heap_offset > MOST_HEAP_OFFSET || desc->heap_offset % POOL_HEADER_SIZE != 0)
 		return "the pool's address, size or heap is impossible";
 	return NULL;
 }
