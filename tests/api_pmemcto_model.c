@@ -139,6 +139,7 @@ Test(api_pmemcto_model, a_changed_byte_and_a_changed_root_are_found)
 	o = run_in(NULL, "", argv);
 	cr_expect_eq(o->status, 1);
 	assert_in(o->err, "has changed");
+	free(o);
 	unlink(in_dir("pool"));
 	unlink(in_dir("model"));
 	session(&builds[0], "work", "5", "3000", "1");
@@ -149,4 +150,5 @@ Test(api_pmemcto_model, a_changed_byte_and_a_changed_root_are_found)
 	o = run_in(NULL, "", argv);
 	cr_expect_eq(o->status, 1);
 	assert_in(o->err, "root pointer");
+	free(o);
 }

@@ -6,17 +6,28 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 
-TestSuite(examples_pmemcto, .init = test_dir_make, .fini = test_dir_remove);
+static struct outcome *last;
+
+static void
+leave(void)
+{
+	free(last);
+	test_dir_remove();
+}
+
+TestSuite(examples_pmemcto, .init = test_dir_make, .fini = leave);
 
 #define EXAMPLE(name) TEST_BUILD "/examples/" name
 
-/* Runs a line of the shell in the test's directory: $E/name is an example. */
+/* Runs a line of the shell in the test's directory: $E/name is an example. What came of it is good until the next one. */
 static struct outcome *
 shell(const char *line)
 {
 	char *argv[] = {"/bin/sh", "-c", (char *)(uintptr_t)line, NULL};
 
-	return run_in(test_dir, "E=" TEST_BUILD "/examples\n", argv);
+	free(last);
+	last = run_in(test_dir, "E=" TEST_BUILD "/examples\n", argv);
+	return last;
 }
 
 /* The line ends with `status`, and prints exactly `out`. */
@@ -27,7 +38,6 @@ expect(const char *line, int status, const char *out)
 
 	cr_expect_eq(o->status, status, "%s: status %d, %s", line, o->status, o->err);
 	cr_expect_str_eq(o->out, out, "%s: %s%s", line, o->out, o->err);
-	free(o);
 }
 
 /* The number behind `word`, as printed. */
