@@ -349,7 +349,13 @@ FUZZ = [
     'heap_ops',
     'pmem_copy',
     'poolset',
+    'pool_open',
 ]
+
+# Those that need a library's own objects.
+FUZZ_LIBRARY = {
+    'pool_open': 'pmemcto',
+}
 
 # ---- targets that are a script: name -> (what it needs built, command); {deps}=GROUP installs a group of PACKAGES -----
 SCRIPTS = {
@@ -765,6 +771,7 @@ class Configuration:
         driver = [] if self.options.fuzz else self.objects([FUZZ_DRIVER], 'tests', 'tests')
         for name in FUZZ:
             objects = self.objects(['fuzz/%s.c' % name], 'tests', 'tests')
+            objects += self.own[FUZZ_LIBRARY[name]] if name in FUZZ_LIBRARY else []
             out = self.ninja.build('%sfuzz/%s' % (self.b, name), 'link', objects + driver + self.support + self.internal,
                                    libs='-fsanitize=fuzzer' if self.options.fuzz else '')
             self.test_products.append(out)
