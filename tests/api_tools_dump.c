@@ -125,6 +125,43 @@ Test(api_tools_dump, million_blocks)
 	cr_assert_eq(lines, n + 1);
 }
 
+/* A reader that is slow makes the work long: a terminal on stderr is told how far it is, and has a clean line at the end. */
+Test(api_tools_dump, long_work_shows_progress_on_a_terminal)
+{
+	PMEMctopool *pcp = pool_make(in_dir("pool"), 64 * MIB);
+	int master = posix_openpt(O_RDWR | O_NOCTTY), to_reader[2], status;
+	static char text[1 << 16], junk[1 << 16];
+	size_t n = 0;
+	ssize_t got;
+	pid_t child;
+
+	for (int i = 0; i < 200000; i++)
+		cr_assert_not_null(pmemcto_malloc(pcp, 200));
+	pmemcto_close(pcp);
+	cr_assert(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0 && pipe(to_reader) == 0);
+	child = fork();
+	if (child == 0) {
+		dup2(to_reader[1], 1);
+		dup2(open(ptsname(master), O_RDWR | O_NOCTTY), 2);
+		close(to_reader[0]);
+		close(to_reader[1]);
+		execl(PMHEAP, "pmheap", "dump", in_dir("pool"), (char *)NULL);
+		_exit(98);
+	}
+	close(to_reader[1]);
+	usleep(1200000);
+	while (read(to_reader[0], junk, sizeof(junk)) > 0)
+		continue;
+	while ((got = read(master, text + n, sizeof(text) - 1 - n)) >
+	       0) /* EIO when all others have closed it, pty(7) */
+		n += (size_t)got;
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert_eq(status, 0);
+	assert_in(text, "\rdumping ");
+	cr_assert(n > 4 && strcmp(text + n - 4, "\r\033[K") == 0, "%s", text);
+	close(master);
+}
+
 Test(api_tools_dump, empty_pool)
 {
 	struct outcome *o;
@@ -196,6 +233,6 @@ Test(api_tools_dump, bad_words_and_full_output)
 	complained(tool("dump", "--json=1", "a"), 2, "takes no value");
 	assert_in(went_well(tool("dump", "-h"))->out, "--json");
 	pool_prepare(in_dir("pool"), 16 * MIB);
-	complained(run("", "/bin/sh", "-c", "\"$0\" dump \"$1\" > /dev/full", PMHEAP, file_in_dir("pool")), 1,
+	complained(keep(run("", "/bin/sh", "-c", "\"$0\" dump \"$1\" > /dev/full", PMHEAP, file_in_dir("pool"))), 1,
 		   "cannot write to standard output");
 }

@@ -41,7 +41,7 @@ make_sparse(const char *path)
 static char *
 cells_of(const struct outcome *o, size_t width)
 {
-	char *cells = calloc(1, sizeof(o->out)), *at = cells;
+	char *cells = keep(calloc(1, sizeof(o->out))), *at = cells;
 
 	for (const char *line = strchr(o->out, '\n') + 1; strncmp(line, "0x", 2) == 0; line = strchr(line, '\n') + 1) {
 		const char *end = strchr(line, '\n');
@@ -132,7 +132,7 @@ on_terminal(int columns, const char *term, const char *no_color)
 {
 	struct winsize size = {.ws_row = 50, .ws_col = (unsigned short)columns};
 	int master = posix_openpt(O_RDWR | O_NOCTTY), status;
-	char *text = calloc(1, 1 << 17);
+	char *text = keep(calloc(1, 1 << 17));
 	size_t n = 0;
 	ssize_t got;
 	pid_t child;
