@@ -269,6 +269,7 @@ TESTS = {
         'api_tools_info',
         'api_tools_map',
         'api_tools_rm',
+        'api_tools_sets',
         'examples_pmemcto',
         'mt_pmemcto_pools',
     ],

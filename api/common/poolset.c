@@ -115,10 +115,10 @@ unit_power(struct poolset_word unit, unsigned *base)
 	return 0;
 }
 
-static const char *
-parse_size_word(struct parser *p, struct poolset_word word, uint64_t *size)
+const char *
+poolset_parse_size(const char *text, size_t n, uint64_t *size)
 {
-	struct poolset_word unit = word;
+	struct poolset_word unit = {text, n};
 	unsigned base, power;
 	bool huge = false;
 
@@ -126,20 +126,28 @@ parse_size_word(struct parser *p, struct poolset_word word, uint64_t *size)
 	for (; unit.length > 0 && *unit.at >= '0' && *unit.at <= '9'; unit.at++, unit.length--)
 		huge = huge || __builtin_mul_overflow(*size, UINT64_C(10), size) ||
 			__builtin_add_overflow(*size, (uint64_t)(*unit.at - '0'), size);
-	if (unit.length == word.length)
-		return wrong(p, word, "a size is a whole number of bytes with or without unit, or AUTO");
+	if (unit.length == n)
+		return "a size is a whole number of bytes with or without unit, or AUTO";
 	if (unit.length > 0 && !is(unit, "B")) {
 		power = unit_power(unit, &base);
 		if (power == 0)
-			return wrong(p, word, "the size has an unknown unit (K to P, KiB to PiB, kB to PB, B)");
+			return "the size has an unknown unit (K to P, KiB to PiB, kB to PB, B)";
 		for (; power > 0; power--)
 			huge = huge || __builtin_mul_overflow(*size, (uint64_t)base, size);
 	}
 	if (huge || *size > INT64_MAX)
-		return wrong(p, word, "no file has that size");
+		return "no file has that size";
 	if (*size == 0)
-		return wrong(p, word, "the size is 0");
+		return "the size is 0";
 	return NULL;
+}
+
+static const char *
+parse_size_word(struct parser *p, struct poolset_word word, uint64_t *size)
+{
+	const char *what = poolset_parse_size(word.at, word.length, size);
+
+	return what != NULL ? wrong(p, word, what) : NULL;
 }
 
 static const char *

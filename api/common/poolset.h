@@ -53,6 +53,8 @@ struct poolset_fault {
 
 /* Does the text begin as that of a set does? */
 bool poolset_begins(const void *text, size_t n);
+/* NULL: the n bytes are a SIZE of so many bytes; else what is wrong. */
+const char *poolset_parse_size(const char *text, size_t n, uint64_t *size);
 /* NULL: fills `set`; else what is wrong, a sentence without value and line. Any bytes may be given; reads `n`. */
 const char *poolset_parse(const char *text, size_t n, struct poolset *set, struct poolset_fault *fault);
 

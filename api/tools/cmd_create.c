@@ -21,6 +21,7 @@
 
 #include "api/common/error.h"
 #include "api/include/libpmemcto.h"
+#include "api/pmemcto/set.h"
 #include "api/pmemcto/view.h"
 #include "api/tools/remove.h"
 #include "api/tools/text.h"
@@ -48,6 +49,7 @@ struct create {
 	const char *inherit;   /* NULL: from nobody */
 	const char *layout;    /* NULL: not given */
 	bool max, force, verbose;
+	bool is_set;
 	mode_t mode;
 	uint64_t size; /* 0: that of the file or files that are there */
 	char inherited[POOL_LAYOUT_SIZE];
@@ -200,22 +202,27 @@ free_space(const char *path, uint64_t *bytes)
 	return true;
 }
 
-/* Says so when a size is given that the file knows itself. */
+/* False, and said: a size is given that the file or set knows itself. What --force removes is not there any more then. */
 static bool
 choose_size(struct create *create)
 {
 	struct stat st;
-	bool there = stat(create->path, &st) == 0;
+	struct set set;
 
-	if (!there) {
+	if (set_load(create->path, &set) != 0) {
+		complain("create: %s", error_get());
+		return false;
+	}
+	create->is_set = set.is_set;
+	set_unload(&set);
+	if (!create->is_set && (create->force || stat(create->path, &st) != 0)) {
 		if (create->size == 0 && !create->max)
 			create->size = PMEMCTO_MIN_POOL;
 		return true;
 	}
 	if (create->size_text != NULL || create->max) {
-		complain("create: '%s' is there: it has its size, or is a pool set that says it (--force removes a "
-			 "pool)",
-			 create->path);
+		complain("create: '%s' is %s: its size is not to be given", create->path,
+			 create->is_set ? "a pool set, which has the sizes" : "there (--force removes a pool)");
 		return false;
 	}
 	create->size = 0;
@@ -253,12 +260,13 @@ tell(const struct create *create)
 	char text[TEXT_SIZE_MAX];
 	struct stat st;
 
-	if (stat(create->path, &st) != 0)
-		return;
 	printf("created '%s': ", create->path);
-	if (create->size != 0)
-		printf("%s (%" PRIu64 " bytes), ", text_size(text, create->size), create->size);
-	printf("mode %04o, layout ", (unsigned)st.st_mode & 07777);
+	if (create->is_set)
+		printf("pool set, ");
+	else if (stat(create->path, &st) == 0)
+		printf("%s (%" PRIu64 " bytes), mode %04o, ", text_size(text, (uint64_t)st.st_size),
+		       (uint64_t)st.st_size, (unsigned)st.st_mode & 07777);
+	printf("layout ");
 	text_print_quoted(stdout, (const uint8_t *)(create->layout != NULL ? create->layout : ""), POOL_LAYOUT_SIZE);
 	putchar('\n');
 }
@@ -267,8 +275,7 @@ static int
 run(int argc, char **argv)
 {
 	struct create create = {.mode = (mode_t)-1};
-	struct removal removal = {.command = "create"};
-	struct stat st;
+	struct removal removal = {.command = "create", .missing_is_fine = true};
 	int status = parse_options(argc, argv, &create);
 	PMEMctopool *pool;
 
@@ -282,9 +289,7 @@ run(int argc, char **argv)
 	}
 	if (create.inherit != NULL && !inherit(&create))
 		return TOOL_NEGATIVE;
-	if (create.force && lstat(create.path, &st) == 0 && remove_pool(&removal, create.path) != 0)
-		return TOOL_NEGATIVE;
-	if (!choose_size(&create))
+	if (!choose_size(&create) || (create.force && remove_pool(&removal, create.path) != 0))
 		return TOOL_NEGATIVE;
 	pool = make(&create);
 	if (pool == NULL)

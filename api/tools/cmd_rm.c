@@ -38,7 +38,7 @@ run(int argc, char **argv)
 			how.set_file = true;
 			break;
 		case 'f':
-			how.force = true;
+			how.missing_is_fine = how.any_file = true;
 			break;
 		case 'i':
 			how.ask = true;

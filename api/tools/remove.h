@@ -6,7 +6,8 @@
 
 struct removal {
 	const char *command; /* for messages */
-	bool force;          /* what is missing is no failure; files that are no pool go as well */
+	bool missing_is_fine;
+	bool any_file; /* regular files go that are no pool */
 	bool ask;
 	bool verbose;  /* says what went */
 	bool set_file; /* of a pool set, the file that lists its parts goes too */

@@ -9,43 +9,22 @@
 #include <string.h>
 #include <time.h>
 
+#include "api/common/poolset.h"
+
 /* --- sizes ---------------------------------------------------------------------------------------------------- */
-
-/* 0: no such unit. */
-static uint64_t
-unit_of(const char *text)
-{
-	static const char letters[] = "KMGTP";
-	const char *letter = text[0] == 'k' ? letters : strchr(letters, text[0] >= 'a' ? text[0] - 'a' + 'A' : text[0]);
-	uint64_t unit = 1;
-
-	if (text[0] == '\0' || strcmp(text, "B") == 0)
-		return 1;
-	if (letter == NULL)
-		return 0;
-	bool decimal = strcmp(text + 1, "B") == 0;
-	/* kB is 1000 and KB is not in the grammar; of the others the large letter is */
-	if (decimal ? (text[0] >= 'a') != (letter == letters)
-		    : text[1] != '\0' && (strcmp(text + 1, "iB") != 0 || text[0] >= 'a'))
-		return 0;
-	for (ptrdiff_t i = 0; i <= letter - letters; i++)
-		unit *= decimal ? 1000 : 1024;
-	return unit;
-}
 
 bool
 text_parse_size(const char *text, uint64_t *bytes)
 {
-	uint64_t number = 0, unit;
+	size_t digits = strspn(text, "0123456789");
+	char copy[TEXT_SIZE_MAX];
 
-	if (*text < '0' || *text > '9')
+	if (strlen(text) >= sizeof(copy))
 		return false;
-	for (; *text >= '0' && *text <= '9'; text++)
-		if (__builtin_mul_overflow(number, 10u, &number) ||
-		    __builtin_add_overflow(number, (unsigned)(*text - '0'), &number))
-			return false;
-	unit = unit_of(text);
-	return unit != 0 && !__builtin_mul_overflow(number, unit, bytes) && *bytes <= INT64_MAX;
+	strcpy(copy, text);
+	if (copy[digits] != '\0' && copy[digits + 1] == '\0' && strchr("kmgtp", copy[digits]) != NULL)
+		copy[digits] += 'A' - 'a';
+	return poolset_parse_size(copy, strlen(copy), bytes) == NULL;
 }
 
 const char *

@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* A size as pool sets have it: digits, then nothing, B, or K M G T P with or without iB (1024), or kB MB GB TB PB (1000);
- * and, as `pmheap run` has it, k m g t p (1024). False: not of this form, or more than 2^63 - 1. */
+/* A size as pool sets have it (api/common/poolset.h), but AUTO; and, as `pmheap run` has it, k m g t p alone (1024). False: not
+ * of this form, 0, or more than 2^63 - 1. */
 bool text_parse_size(const char *text, uint64_t *bytes);
 
 #define TEXT_SIZE_MAX 32
