@@ -1,6 +1,7 @@
 /* copy.h -- the copy and set engines, one table per width and way of write-back
  *
- * Each engine is flush/copy_impl.h over other primitives. Which one serves is decided in flush_<arch>.c.
+ * Each engine is flush/copy_bytes_impl.h and flush/copy_ways_impl.h over other primitives. Which one serves is decided in
+ * flush_<arch>.c.
  */
 #ifndef FLUSH_COPY_H
 #define FLUSH_COPY_H
@@ -22,11 +23,13 @@ struct copy_ops {
 
 /* Constant after flush_init. */
 struct copy_settings {
-	size_t nt_threshold;    /* bytes: shorter ones go through the cache, unless a flag says otherwise */
-	bool wc_barrier;        /* a fence after each WC_BLOCK bytes past the cache (SSE2 and AVX only) */
-	bool clflush_unordered; /* CLFLUSH needs a fence too */
+	/* Shorter ones go through the cache, unless a flag says otherwise. */
+	size_t nt_threshold;     /* bytes, where address and length are multiples of 8 */
+	size_t nt_odd_threshold; /* bytes, elsewhere: their ends go through the cache in any case */
+	bool wc_barrier;         /* a fence after each WC_BLOCK bytes past the cache (SSE2 and AVX only) */
+	bool clflush_unordered;  /* CLFLUSH needs a fence too */
 };
-extern struct copy_settings copy_settings;
+extern struct copy_settings copy_settings __attribute__((visibility("hidden"))); /* read without the GOT */
 
 #ifdef PMHEAP_DEBUG
 /* Tells flush_trace about the routine <prefix><name><suffix>. */

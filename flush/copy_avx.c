@@ -1,7 +1,7 @@
 /* copy_avx.c -- copies 32 bytes at a time
  *
  * Owns:   nothing.
- * Rules:  flush/copy_impl.h
+ * Rules:  flush/copy_bytes_impl.h, flush/copy_ways_impl.h
  * Locks:  none.
  * Media:  none of its own.
  * Fails:  on a CPU, or under a kernel, without AVX the first instruction traps: flush_x86_64.c looks first.
@@ -28,20 +28,5 @@ nt_set_line(char *d, uint64_t v)
 	nt32(d + 32, dup32(v));
 }
 
-#define NT_GROUP 7
-ALWAYS_INLINE AVX void
-nt_group(char *d, const char *s)
-{
-	v32 v[NT_GROUP * LINE / 32];
-
-#pragma GCC unroll 16
-	for (int i = 0; i < NT_GROUP * LINE / 32; i++)
-		v[i] = ld32(s + i * 32);
-	keep_order();
-#pragma GCC unroll 16
-	for (int i = 0; i < NT_GROUP * LINE / 32; i++)
-		nt32(d + i * 32, v[i]);
-	keep_order();
-}
-
-#include "flush/copy_impl.h"
+#include "flush/copy_bytes_impl.h"
+#include "flush/copy_ways_impl.h"

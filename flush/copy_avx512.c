@@ -1,7 +1,7 @@
 /* copy_avx512.c -- copies a line at a time
  *
  * Owns:   nothing.
- * Rules:  flush/copy_impl.h
+ * Rules:  flush/copy_bytes_impl.h, flush/copy_ways_impl.h
  * Locks:  none.
  * Media:  none of its own.
  * Fails:  on a CPU, or under a kernel, without AVX-512 the first instruction traps: flush_x86_64.c looks first.
@@ -24,20 +24,5 @@ nt_set_line(char *d, uint64_t v)
 	nt64(d, dup64(v));
 }
 
-#define NT_GROUP 16
-ALWAYS_INLINE AVX512F void
-nt_group(char *d, const char *s)
-{
-	v64 v[NT_GROUP * LINE / 64];
-
-#pragma GCC unroll 16
-	for (int i = 0; i < NT_GROUP * LINE / 64; i++)
-		v[i] = ld64(s + i * 64);
-	keep_order();
-#pragma GCC unroll 16
-	for (int i = 0; i < NT_GROUP * LINE / 64; i++)
-		nt64(d + i * 64, v[i]);
-	keep_order();
-}
-
-#include "flush/copy_impl.h"
+#include "flush/copy_bytes_impl.h"
+#include "flush/copy_ways_impl.h"

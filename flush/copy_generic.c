@@ -1,7 +1,7 @@
 /* copy_generic.c -- copies with 8-byte loads and stores, for every architecture
  *
  * Owns:   nothing.
- * Rules:  flush/copy_impl.h
+ * Rules:  flush/copy_bytes_impl.h, flush/copy_ways_impl.h
  * Locks:  none.
  * Media:  none of its own.
  * Fails:  never.
@@ -12,4 +12,5 @@
 #define TARGET
 #define WIDTH 8
 
-#include "flush/copy_impl.h"
+#include "flush/copy_bytes_impl.h"
+#include "flush/copy_ways_impl.h"

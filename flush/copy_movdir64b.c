@@ -1,7 +1,8 @@
 /* copy_movdir64b.c -- whole lines by direct store, the rest 16 bytes at a time
  *
  * Owns:   nothing.
- * Rules:  flush/copy_impl.h. Nothing here needs AVX: there are CPUs with MOVDIR64B and without AVX-512.
+ * Rules:  flush/copy_bytes_impl.h, flush/copy_ways_impl.h. Nothing here needs AVX: there are CPUs with MOVDIR64B and
+ *         without AVX-512.
  * Locks:  none.
  * Media:  none of its own.
  * Fails:  on a CPU without MOVDIR64B the first instruction traps: flush_x86_64.c looks first.
@@ -30,11 +31,5 @@ nt_set_line(char *d, uint64_t v)
 	nt_line(d, (const char *)line);
 }
 
-#define NT_GROUP 1 /* a direct store reads its line itself: there is nothing to collect */
-ALWAYS_INLINE void
-nt_group(char *d, const char *s)
-{
-	nt_line(d, s);
-}
-
-#include "flush/copy_impl.h"
+#include "flush/copy_bytes_impl.h"
+#include "flush/copy_ways_impl.h"

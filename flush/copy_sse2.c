@@ -1,7 +1,7 @@
 /* copy_sse2.c -- copies 16 bytes at a time; every x86-64 CPU can
  *
  * Owns:   nothing.
- * Rules:  flush/copy_impl.h
+ * Rules:  flush/copy_bytes_impl.h, flush/copy_ways_impl.h
  * Locks:  none.
  * Media:  none of its own.
  * Fails:  never.
@@ -30,20 +30,5 @@ nt_set_line(char *d, uint64_t v)
 		nt16(d + i, dup16(v));
 }
 
-#define NT_GROUP 3
-ALWAYS_INLINE void
-nt_group(char *d, const char *s)
-{
-	v16 v[NT_GROUP * LINE / 16];
-
-#pragma GCC unroll 16
-	for (int i = 0; i < NT_GROUP * LINE / 16; i++)
-		v[i] = ld16(s + i * 16);
-	keep_order();
-#pragma GCC unroll 16
-	for (int i = 0; i < NT_GROUP * LINE / 16; i++)
-		nt16(d + i * 16, v[i]);
-	keep_order();
-}
-
-#include "flush/copy_impl.h"
+#include "flush/copy_bytes_impl.h"
+#include "flush/copy_ways_impl.h"

@@ -43,8 +43,8 @@ struct flush_ops {
 	bool can_persist;        /* false: this CPU gives user programs no way to write a line back */
 };
 
-/* Points at functions that choose and go on, until the choice is made. */
-extern _Atomic(const struct flush_ops *) flush_current;
+/* Points at functions that choose and go on, until the choice is made. Hidden: it is read without the GOT. */
+extern _Atomic(const struct flush_ops *) flush_current __attribute__((visibility("hidden")));
 
 /* Makes the choice if none is made; what holds now. A call that comes while another thread chooses (or from a signal
  * handler on top of one that does) gets the engine that works on every CPU of this architecture. */

@@ -50,14 +50,15 @@ static const char *const flush_names[LINE_KINDS] = {
 	[LINE_CLWB] = "clwb",
 };
 
-/* By measurement with tests/bench/calibrate.c, tables in doc/flush.md. Unmeasured families keep the threshold of the
+/* By measurement with tests/bench/calibrate_pmem.c, tables in doc/flush.md. Unmeasured families keep the threshold of the
  * published library. */
-static size_t
-nt_threshold(const struct cpu_x86 *cpu)
+static void
+choose_thresholds(struct copy_settings *settings, const struct cpu_x86 *cpu, const struct cpu_wishes *wishes)
 {
-	if (cpu->amd && cpu->family >= 0x19) /* Zen 3 and later; measured on Zen 4 */
-		return 0;
-	return 256;
+	bool zen3 = cpu->amd && cpu->family >= 0x19; /* and later; measured on Zen 4 */
+
+	settings->nt_threshold = wishes->has_threshold ? wishes->threshold : zen3 ? 0 : 256;
+	settings->nt_odd_threshold = wishes->has_threshold ? wishes->threshold : zen3 ? 512 : 256;
 }
 
 void
@@ -72,7 +73,7 @@ x86_choose(struct flush_ops *ops, struct copy_settings *settings, const struct c
 		deep = LINE_CLWB;
 	kind = wishes->no_flush ? LINE_EMPTY : deep;
 
-	settings->nt_threshold = wishes->has_threshold ? wishes->threshold : nt_threshold(cpu);
+	choose_thresholds(settings, cpu, wishes);
 	/* The barrier helps where half-filled write-combining buffers are written out one by one, which Intel's CPUs
 	 * without AVX-512 were seen to do; on AMD's it costs a factor of 3.5 to 9. */
 	settings->wc_barrier = wishes->wc_barrier >= 0 ? wishes->wc_barrier : cpu->intel;

@@ -65,6 +65,7 @@ operation(const uint8_t *op)
 		kind = LINE_EMPTY + 1;
 	ops = &e->kinds[kind];
 	copy_settings.nt_threshold = (size_t)(op[3] & 7) * 96;
+	copy_settings.nt_odd_threshold = (size_t)(op[4] >> 6) * 256;
 	copy_settings.wc_barrier = (op[3] & 16) != 0;
 	copy_settings.clflush_unordered = (op[3] & 32) != 0;
 	switch (op[0] % 8) {

@@ -94,6 +94,7 @@ copy_at(struct area *a, const struct engine *e, size_t dest, size_t src, size_t 
 		kind = LINE_EMPTY + 1;
 	ops = &e->kinds[kind];
 	copy_settings.nt_threshold = turn % 3 == 0 ? 0 : turn % 3 == 1 ? 256 : SIZE_MAX;
+	copy_settings.nt_odd_threshold = turn % 7 < 3 ? 0 : turn % 7 == 3 ? 512 : SIZE_MAX;
 	copy_settings.wc_barrier = turn % 5 == 0;
 	result = way < WAYS ? ops->copy(d, a->src + src, len, ways[way]) :
 	    way == WAYS ? ops->copy_persist(d, a->src + src, len) : ops->copy_nodrain(d, a->src + src, len);
@@ -114,6 +115,7 @@ set_at(struct area *a, const struct engine *e, size_t dest, size_t len, unsigned
 		kind = LINE_EMPTY + 1;
 	ops = &e->kinds[kind];
 	copy_settings.nt_threshold = turn % 3 == 0 ? 0 : turn % 3 == 1 ? 256 : SIZE_MAX;
+	copy_settings.nt_odd_threshold = turn % 7 < 3 ? 0 : turn % 7 == 3 ? 512 : SIZE_MAX;
 	copy_settings.wc_barrier = turn % 5 == 0;
 	memset(expected, c, len);
 	result = way < WAYS ? ops->set(d, c, len, ways[way]) :
@@ -215,7 +217,7 @@ Test(flush_copy, overlapping_moves_keep_the_source)
 
 				if (!flush_kind_works(kind))
 					kind = LINE_EMPTY + 1;
-				copy_settings.nt_threshold = turn % 2 ? 0 : SIZE_MAX;
+				copy_settings.nt_threshold = copy_settings.nt_odd_threshold = turn % 2 ? 0 : SIZE_MAX;
 				copy_settings.wc_barrier = turn % 3 == 0;
 				memcpy(p + low - 128, start + low - 128, span);
 				memcpy(expected + low - 128, start + low - 128, span);
@@ -260,10 +262,10 @@ Test(flush_copy, onto_itself_stores_nothing)
 			for (unsigned way = 0; way < WAYS; way++) {
 				/* a store would trap; write-back of a line that can be read does not */
 				cr_assert_eq(0, mprotect(p, page, PROT_READ));
-				copy_settings.nt_threshold = 0;
+				copy_settings.nt_threshold = copy_settings.nt_odd_threshold = 0;
 				for (size_t len = 0; len < 300; len += 13)
 					e->kinds[LINE_EMPTY + 1].copy(p + 5, p + 5, len, ways[way]);
-				copy_settings.nt_threshold = SIZE_MAX;
+				copy_settings.nt_threshold = copy_settings.nt_odd_threshold = SIZE_MAX;
 				for (size_t len = 0; len < 300; len += 13)
 					e->kinds[LINE_EMPTY + 1].copy_persist(p + 5, p + 5, len);
 			}

@@ -263,6 +263,7 @@ Test(flush_cpu, thresholds_and_barrier_by_family)
 {
 	fake_all();
 	cr_assert_eq(settings_for(NULL).nt_threshold, 256);
+	cr_assert_eq(settings_for(NULL).nt_odd_threshold, 256);
 	cr_assert(settings_for(NULL).wc_barrier);
 	cr_assert_not(settings_for("PMEM_WC_WORKAROUND=0").wc_barrier);
 	cr_assert_not(settings_for(NULL).clflush_unordered);
@@ -274,7 +275,9 @@ Test(flush_cpu, thresholds_and_barrier_by_family)
 	cr_assert(settings_for(NULL).clflush_unordered);
 	fake.leaf1[0] = 0x00a10f11; /* Zen 4 */
 	cr_assert_lt(settings_for(NULL).nt_threshold, 256);
+	cr_assert_gt(settings_for(NULL).nt_odd_threshold, 256); /* ends through the cache cost the wait anyway */
 	cr_assert_eq(settings_for("PMEM_MOVNT_THRESHOLD=5").nt_threshold, 5);
+	cr_assert_eq(settings_for("PMEM_MOVNT_THRESHOLD=5").nt_odd_threshold, 5);
 	cr_assert_lt(settings_for("PMEM_MOVNT_THRESHOLD=-5").nt_threshold, 256);
 }
 

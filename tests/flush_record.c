@@ -1,7 +1,7 @@
 /* flush_record.c -- what would a power cut leave? The engines over primitives that record
  *
- * The very text of the engines (flush/copy_impl.h) is compiled here over stores, flushes and fences that act on a model
- * of a machine: what is stored is in the caches, what is flushed is on its way, what was fenced after that is durable.
+ * The very text of the engines (flush/copy_bytes_impl.h, flush/copy_ways_impl.h) is compiled here over stores, flushes
+ * and fences that act on a model of a machine: what is stored is in the caches, what is flushed is on its way, what was fenced after that is durable.
  * Only what the architecture promises becomes durable, so whatever a function returned as persistent must be there.
  *
  * The model also watches each 8-byte word of the destination: it may go from old to new in one store only.
@@ -199,17 +199,6 @@ nt_set_line(char *p, uint64_t v)
 		store(p + i, &v, 8, true);
 }
 
-#define NT_GROUP 3
-static inline void
-nt_group(char *p, const char *s)
-{
-	v64 v[NT_GROUP];
-
-	memcpy(v, s, sizeof(v));
-	for (int i = 0; i < NT_GROUP; i++)
-		nt_line(p + i * LINE, (const char *)&v[i]);
-}
-
 #define keep_order() ((void)0)
 #define ENGINE_FLUSH(p, kind) ((kind) == LINE_EMPTY ? (void)0 : flush(p))
 #define ENGINE_FENCE() fence()
@@ -293,6 +282,7 @@ static void
 settings(unsigned turn)
 {
 	copy_settings.nt_threshold = turn % 3 == 0 ? 0 : turn % 3 == 1 ? 256 : SIZE_MAX;
+	copy_settings.nt_odd_threshold = turn % 4 == 0 ? 0 : turn % 4 == 1 ? 512 : SIZE_MAX;
 	copy_settings.wc_barrier = turn % 2;
 }
 
@@ -433,7 +423,7 @@ Test(flush_record, clflush_is_ordered_but_not_with_stores_past_the_cache)
 		for LENGTHS(n) {
 			machine_kind(LINE_CLFLUSH, false);
 			events.fences = 0;
-			copy_settings.nt_threshold = SIZE_MAX;
+			copy_settings.nt_threshold = copy_settings.nt_odd_threshold = SIZE_MAX;
 			run(e, LINE_CLFLUSH, 1000, n, 1, 0);
 			cr_assert_eq(events.fences, 0);
 			run(e, LINE_CLFLUSH, 1000, n, 0, FLUSH_NONTEMPORAL | FLUSH_NODRAIN);

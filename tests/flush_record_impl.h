@@ -4,7 +4,8 @@
  * Not a header to include twice by accident: it has no guard, since each inclusion makes another engine.
  */
 #define TARGET
-#include "flush/copy_impl.h"
+#include "flush/copy_bytes_impl.h"
+#include "flush/copy_ways_impl.h"
 
 #undef ENGINE
 #undef WIDTH
