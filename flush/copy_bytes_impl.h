@@ -298,19 +298,10 @@ FN(copy_line)(char *d, const char *s, bool nt)
 	FN(copy_words)(d, s, LINE);
 }
 
-/* d: a multiple of LINE. Through the cache four lines are stored before they are flushed, so that stores need not wait for
- * flushes. Past it groups were measured to gain nothing. */
+/* d: a multiple of LINE */
 ALWAYS_INLINE TARGET void
 FN(copy_lines_up)(char *d, const char *s, size_t lines, enum line_kind kind, bool nt)
 {
-	if (!nt)
-		for (; lines >= 4; lines -= 4, d += 4 * LINE, s += 4 * LINE) {
-			for (int i = 0; i < 4; i++)
-				FN(copy_words)(d + i * LINE, s + i * LINE, LINE);
-			for (int i = 0; i < 4; i++)
-				ENGINE_FLUSH(d + i * LINE, kind);
-			keep_order();
-		}
 	for (; lines > 0; lines--, d += LINE, s += LINE) {
 		FN(copy_line)(d, s, nt);
 		if (!nt)

@@ -112,6 +112,8 @@ batch_place(struct batch *b)
 	b->calls = b->size >= 65536 ? 1
 		: b->size >= 4096   ? (unsigned)(65536 / b->size)
 				    : SAMPLE_CALLS >> (b->size > 1024);
+	if (b->dest == AGAIN && b->calls < 8)
+		b->calls = 8; /* the first finds it cold */
 	span = stride * b->calls + apart;
 	start = span < SAMPLE_AREA / 2 ? draw((uint32_t)((SAMPLE_AREA - span) / 64)) * (size_t)64 : 0;
 	for (uint32_t i = 0; i < b->calls; i++)
@@ -129,7 +131,7 @@ batch_prepare(const struct batch *b)
 	char sum = 0;
 
 	for (int step = 0; step < 3; step++) { /* flush, read, write */
-		if ((step == 1 && b->dest < READ) || (step == 2 && b->dest < DIRTY))
+		if ((step == 1 && b->dest != READ && b->dest != DIRTY) || (step == 2 && b->dest != DIRTY))
 			break;
 		for (unsigned i = 0; i < b->calls; i++)
 			for (size_t at = 0; at < b->size + 63; at += 64) {
