@@ -26,6 +26,11 @@ arch_use(struct flush_ops *ops, const struct copy_ops *copy, const char *engine_
 	static void flush_##name(const void *addr, size_t len) \
 	{ \
 		line_flush_range(addr, len, kind); \
+	} \
+	static void persist_##name(const void *addr, size_t len) \
+	{ \
+		line_flush_range(addr, len, kind); \
+		line_fence(); \
 	}
 
 #endif

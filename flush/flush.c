@@ -94,6 +94,7 @@ static const struct flush_ops baseline = {
 	.flush = flush_base,
 	.deep_flush = flush_base,
 	.drain = drain_base,
+	.persist = persist_base,
 	.copy_persist = copy_persist_base,
 	.copy_nodrain = copy_nodrain_base,
 	.copy = copy_base,
@@ -130,6 +131,12 @@ static void
 first_drain(void)
 {
 	first()->drain();
+}
+
+static void
+first_persist(const void *addr, size_t len)
+{
+	first()->persist(addr, len);
 }
 
 static void *
@@ -172,6 +179,7 @@ static const struct flush_ops first_call = {
 	.flush = first_flush,
 	.deep_flush = first_deep_flush,
 	.drain = first_drain,
+	.persist = first_persist,
 	.copy_persist = first_copy_persist,
 	.copy_nodrain = first_copy_nodrain,
 	.copy = first_copy,

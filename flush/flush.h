@@ -32,6 +32,7 @@ struct flush_ops {
 	void (*flush)(const void *addr, size_t len);
 	void (*deep_flush)(const void *addr, size_t len);
 	void (*drain)(void); /* waits for what was flushed or stored past the cache */
+	void (*persist)(const void *addr, size_t len); /* flush and drain: each call costs a store to the stack, which waits */
 	void *(*copy_persist)(void *dest, const void *src, size_t len);
 	void *(*copy_nodrain)(void *dest, const void *src, size_t len);
 	void *(*copy)(void *dest, const void *src, size_t len, unsigned flags);
@@ -73,10 +74,7 @@ flush_drain(void)
 static inline void
 flush_persist(const void *addr, size_t len)
 {
-	const struct flush_ops *ops = flush_ops();
-
-	ops->flush(addr, len);
-	ops->drain();
+	flush_ops()->persist(addr, len);
 }
 
 static inline void *

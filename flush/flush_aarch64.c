@@ -17,12 +17,7 @@ static unsigned deep_op = LINE_CVAC; /* read by the chosen table alone */
 
 ARCH_FLUSH(line, LINE_ARCH)
 
-static void
-flush_empty(const void *addr, size_t len)
-{
-	(void)addr;
-	(void)len;
-}
+ARCH_FLUSH(empty, LINE_EMPTY)
 
 static void
 flush_deep(const void *addr, size_t len)
@@ -55,6 +50,7 @@ arch_choose(struct flush_ops *ops, struct copy_settings *settings, const struct 
 	ops->flush = kind == LINE_EMPTY ? flush_empty : flush_line;
 	ops->deep_flush = flush_deep;
 	ops->drain = drain;
+	ops->persist = kind == LINE_EMPTY ? persist_empty : persist_line;
 	ops->flush_name = kind == LINE_EMPTY ? "empty" : names[line_cpu_op];
 	ops->can_persist = true;
 	arch_use(ops, wishes->no_generic ? &copy_libc[kind] : &copy_generic[kind], wishes->no_generic ? "libc" : "generic");

@@ -14,12 +14,7 @@ _Atomic unsigned line_cpu_size; /* before the choice: nothing is known to work *
 
 ARCH_FLUSH(line, LINE_ARCH)
 
-static void
-flush_empty(const void *addr, size_t len)
-{
-	(void)addr;
-	(void)len;
-}
+ARCH_FLUSH(empty, LINE_EMPTY)
 
 static void
 drain(void)
@@ -40,6 +35,7 @@ arch_choose(struct flush_ops *ops, struct copy_settings *settings, const struct 
 	ops->flush = kind == LINE_EMPTY ? flush_empty : flush_line;
 	ops->deep_flush = flush_line;
 	ops->drain = drain;
+	ops->persist = kind == LINE_EMPTY ? persist_empty : persist_line;
 	ops->flush_name = kind == LINE_EMPTY ? "empty" : "zicbom";
 	ops->can_persist = line_cpu_size != 0 || wishes->no_flush;
 	arch_use(ops, wishes->no_generic ? &copy_libc[kind] : &copy_generic[kind], wishes->no_generic ? "libc" : "generic");

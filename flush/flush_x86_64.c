@@ -13,16 +13,10 @@
 
 #include "flush/arch.h"
 
+ARCH_FLUSH(empty, LINE_EMPTY)
 ARCH_FLUSH(clflush, LINE_CLFLUSH)
 ARCH_FLUSH(clflushopt, LINE_CLFLUSHOPT)
 ARCH_FLUSH(clwb, LINE_CLWB)
-
-static void
-flush_empty(const void *addr, size_t len)
-{
-	(void)addr;
-	(void)len;
-}
 
 static void
 drain_fence(void)
@@ -41,6 +35,13 @@ static void (*const flush_functions[LINE_KINDS])(const void *, size_t) = {
 	[LINE_CLFLUSH] = flush_clflush,
 	[LINE_CLFLUSHOPT] = flush_clflushopt,
 	[LINE_CLWB] = flush_clwb,
+};
+
+static void (*const persist_functions[LINE_KINDS])(const void *, size_t) = {
+	[LINE_EMPTY] = persist_empty,
+	[LINE_CLFLUSH] = persist_clflush,
+	[LINE_CLFLUSHOPT] = persist_clflushopt,
+	[LINE_CLWB] = persist_clwb,
 };
 
 static const char *const flush_names[LINE_KINDS] = {
@@ -81,7 +82,12 @@ x86_choose(struct flush_ops *ops, struct copy_settings *settings, const struct c
 
 	ops->flush = flush_functions[kind];
 	ops->deep_flush = flush_functions[deep];
-	ops->drain = kind == LINE_CLFLUSH && !settings->clflush_unordered ? drain_empty : drain_fence;
+	ops->drain = drain_fence;
+	ops->persist = persist_functions[kind];
+	if (kind == LINE_CLFLUSH && !settings->clflush_unordered) { /* X2 */
+		ops->drain = drain_empty;
+		ops->persist = flush_clflush;
+	}
 	ops->flush_name = flush_names[kind];
 	ops->can_persist = cpu->clflush || cpu->clflushopt || cpu->clwb || wishes->no_flush;
 

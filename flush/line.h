@@ -119,7 +119,7 @@ line_flush_range(const void *addr, size_t len, enum line_kind kind)
 {
 	const char *p = (const char *)((uintptr_t)addr & -(uintptr_t)LINE), *last;
 
-	if (len == 0)
+	if (len == 0 || kind == LINE_EMPTY)
 		return;
 	last = (const char *)(((uintptr_t)addr + len - 1) & -(uintptr_t)LINE);
 	line_flush(p, kind);

@@ -288,15 +288,23 @@ fences(void (*function)(void))
 	return memmem((void *)(uintptr_t)function, 24, "\x0f\xae\xf8", 3) != NULL;
 }
 
-Test(flush_cpu, drain_is_a_fence_unless_clflush_is_ordered)
+Test(flush_cpu, drain_and_persist_fence_unless_clflush_is_ordered)
 {
+	struct flush_ops ops;
+
 	fake_all();
 	cr_assert(fences(choose(NULL).drain));
 	cr_assert(fences(choose("PMEM_NO_CLWB=1").drain));
+	ops = choose(NULL);
+	cr_assert_neq(ops.persist, ops.flush); /* it has the fence */
 	environment[1] = (char *)"PMEM_NO_CLFLUSHOPT=1";
 	cr_assert_not(fences(choose("PMEM_NO_CLWB=1").drain));
+	ops = choose("PMEM_NO_CLWB=1");
+	cr_assert_eq(ops.persist, ops.flush);
 	environment[2] = (char *)"PMEM_NO_FLUSH=1";
 	cr_assert(fences(choose("PMEM_NO_CLWB=1").drain));
+	ops = choose("PMEM_NO_CLWB=1");
+	cr_assert(fences((void (*)(void))ops.persist)); /* nothing else */
 	environment[2] = NULL;
 	strcpy(fake.vendor, "AuthenticAMD");
 	cr_assert(fences(choose("PMEM_NO_CLWB=1").drain));
