@@ -251,6 +251,7 @@ TESTS = {
         'api_pmem_range',
     ],
     'pmemcto.own': [
+        'api_pmemcto_dax',
         'api_pmemcto_view',
         'media_pmemcto',
     ],
@@ -272,6 +273,7 @@ TESTS = {
         'api_tools_sets',
         'examples_pmemcto',
         'mt_pmemcto_pools',
+        'nth_pmemcto_sets',
     ],
     'vmmalloc': [
     ],

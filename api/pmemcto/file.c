@@ -112,7 +112,7 @@ identify(struct cto_file *file)
 	error = dax_read(file->path, st.major, st.minor, &dax);
 	if (error != 0)
 		return error;
-	if (!flush_ops()->can_persist) {
+	if (!flush_init()->can_persist) {
 		ERROR("\"%s\": this CPU gives programs no way to write to a device DAX durably", file->path);
 		return ENOTSUP;
 	}
@@ -295,7 +295,7 @@ cto_file_write_start(const struct cto_file *file, const void *buf, size_t n)
 void
 cto_file_flush(const struct cto_file *file, const void *addr, size_t n)
 {
-	flush_ops()->deep_flush(addr, n);
+	flush_init()->deep_flush(addr, n);
 	flush_drain();
 	if (file->region >= 0)
 		dax_deep_flush(file->region);

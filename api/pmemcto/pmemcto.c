@@ -267,12 +267,19 @@ heap_offset(void)
 	return page > POOL_FRONT_SIZE ? page : POOL_FRONT_SIZE;
 }
 
-/* Where the system's pages are larger, the descriptor shares its first one. */
+/* Bytes at the pool's start that do not change while it is open, and cannot be touched. None where the system's pages are
+ * larger: the descriptor shares the first one. */
+static size_t
+closed_bytes(void)
+{
+	return sys_page_size() == POOL_HEADER_SIZE ? POOL_HEADER_SIZE : 0;
+}
+
 static void
 protect_header(void *base)
 {
-	if (sys_page_size() == POOL_HEADER_SIZE)
-		sys_protect(base, POOL_HEADER_SIZE, false);
+	if (closed_bytes() != 0)
+		sys_protect(base, closed_bytes(), false);
 }
 
 static struct heap_config
@@ -516,15 +523,21 @@ examine_front(const char *path, const char *layout, const struct parts *parts, s
 	return fault != NULL ? refuse(path, fault) : 0;
 }
 
-/* Opens and locks the files and judges the pool's front. 0, or errno value with message. */
+/* Opens and locks the files, to be mapped so, and judges the pool's front. 0, or errno value with message. */
 static int
-examine(const char *path, const char *layout, struct parts *parts, struct pool_front_media *front)
+examine(const char *path, const char *layout, enum parts_sharing sharing, struct parts *parts,
+    struct pool_front_media *front)
 {
 	int error = parts_open(path, PARTS_WRITE, parts);
 
 	if (error != 0)
 		return error;
-	error = examine_front(path, layout, parts, front);
+	if (sharing == PARTS_PRIVATE && parts->part[0].file.is_device) {
+		ERROR("\"%s\": a device DAX cannot be mapped without changing it, so not be checked", path);
+		error = ENOTSUP;
+	} else {
+		error = examine_front(path, layout, parts, front);
+	}
 	if (error != 0)
 		parts_release(parts);
 	return error;
@@ -541,7 +554,7 @@ map(const char *path, const struct parts *parts, const struct pool_desc_media *d
 	errno = error;
 	ERROR_ERRNO("\"%s\": cannot map %llu bytes at 0x%llx, where the pool belongs", path,
 	    (unsigned long long)desc->size, (unsigned long long)desc->base);
-	return error == EACCES || error == EPERM || error == ENOTSUP ? error : ENOMEM;
+	return error == EACCES || error == EPERM ? error : ENOMEM;
 }
 
 /* NULL, or why heap_attach() would not do. Reads the superblock. */
@@ -646,7 +659,7 @@ pmemcto_open(const char *path, const char *layout)
 	pool = record_new(path);
 	if (pool == NULL)
 		return NULL;
-	error = examine(path, layout, &pool->parts, &front);
+	error = examine(path, layout, PARTS_SHARED, &pool->parts, &front);
 	if (error != 0)
 		goto fail_record;
 	error = map(path, &pool->parts, &front.desc, PARTS_SHARED);
@@ -713,7 +726,7 @@ make_durable(struct cto_pool *pool, struct pool_front_media *front)
 	int error;
 
 	media_seal(&front->desc, media->checksum);
-	error = parts_sync(&pool->parts, front, pool->live.size);
+	error = parts_sync(&pool->parts, (char *)front + closed_bytes(), pool->live.size - closed_bytes());
 	if (error == 0) {
 		set_consistent(front, 1);
 		error = sync_desc(&pool->parts, front);
@@ -791,7 +804,7 @@ pmemcto_check(const char *path, const char *layout)
 	LOG(3, "path \"%s\" layout \"%s\"", path, layout);
 	error = valid_arguments(path, layout);
 	if (error == 0)
-		error = examine(path, layout, &parts, &front);
+		error = examine(path, layout, PARTS_PRIVATE, &parts, &front);
 	if (error != 0) {
 		errno = error;
 		return -1;

@@ -1,8 +1,8 @@
 /* set.c -- what a path names: one pool file, or the files that a pool set lists
  *
  * Owns:   the list, with a copy of every path.
- * Rules:  S1  a set is a regular file that begins with the signature, nothing else of it counts. Whether a path that
- *             cannot be looked at is one, who opens it finds out.
+ * Rules:  S1  a set is a regular file that begins with the signature, nothing else of it counts. Who may not read a file
+ *             can use it neither as a set nor as a pool, so it need not be known which it is.
  *         S2  the set file is locked, shared, only while it is read: programs that open pools do not hinder each other,
  *             who edits it under a lock is waited for by trying again (EAGAIN).
  *         S3  where the set lists directories the pool is the file 000000.pmem, of 16 MiB, in the first of them; their
@@ -36,21 +36,32 @@ struct reading {
 
 /* --- reading ------------------------------------------------------------------------------------------------- */
 
-/* S1. Descriptor, or -1. */
+/* S1. *fd: -1 when it is no set. */
 static int
-open_set(const char *path)
+open_set(const char *path, int *fd)
 {
 	char start[POOLSET_SIGNATURE_SIZE];
 	struct cto_os_stat st;
-	int fd = cto_os_open(path, false);
+	size_t n = 0;
+	int error = 0;
 
-	if (fd < 0)
-		return -1;
-	if (cto_os_stat(fd, &st) == 0 && st.regular && cto_os_read(fd, 0, start, sizeof(start)) == 0 &&
-	    poolset_begins(start, sizeof(start)))
-		return fd;
-	cto_os_close(fd);
-	return -1;
+	*fd = cto_os_open(path, false);
+	if (*fd < 0) {
+		error = errno;
+		ERROR_ERRNO("open \"%s\"", path);
+		return errno = error;
+	}
+	error = cto_os_stat(*fd, &st);
+	if (error == 0 && st.regular)
+		error = cto_os_read_all(*fd, start, sizeof(start), &n);
+	errno = error;
+	if (error != 0)
+		ERROR_ERRNO("read \"%s\"", path);
+	if (error != 0 || !poolset_begins(start, n)) {
+		cto_os_close(*fd);
+		*fd = -1;
+	}
+	return errno = error;
 }
 
 static int
@@ -191,12 +202,13 @@ resolve_directories(const char *path, struct set *set)
 int
 set_load(const char *path, struct set *out)
 {
-	int error, fd = open_set(path);
 	struct reading *reading;
+	int error, fd;
 
 	*out = (struct set){0};
+	error = open_set(path, &fd);
 	if (fd < 0)
-		return 0;
+		return error;
 	reading = sys_map_memory(sizeof(*reading));
 	if (reading == NULL) {
 		error = errno;
