@@ -168,6 +168,24 @@ Test(api_tools_info, damage_is_named_and_what_is_before_is_shown)
 	assert_in(tool("info", file_in_dir("pool"))->out, " (wrong)\n");
 }
 
+/* Class bytes of the heap's pages overwritten: counted as far as they can be. */
+Test(api_tools_info, damaged_tables_are_told)
+{
+	uint64_t page_class;
+	struct outcome *o;
+
+	make_known(in_dir("pool"));
+	page_class = get_field(in_dir("pool"), AT_HEAP + 80, 8);
+	file_write(in_dir("pool"), page_class, "\xff\xff\xff\xff", 4);
+	o = tool("info", "--json", file_in_dir("pool"));
+	assert_status(o, 1);
+	json_holds(o, "d['state'] == 'damaged' and d['findings'] == [] and d['heap']['lost'] >= 4 * 4096");
+	o = tool("info", file_in_dir("pool"));
+	assert_status(o, 1);
+	assert_in(o->out, "in use by nothing      ");
+	complained(tool("dump", file_in_dir("pool")), 1, "in use by nothing that can be read");
+}
+
 Test(api_tools_info, truncated_pool_is_damaged)
 {
 	struct outcome *o;

@@ -287,7 +287,7 @@ Test(api_tools_map, lost_pages_show)
 	file_write(in_dir("pool"), page_class + page, &byte, 1);
 	o = went_well(tool("map", file_in_dir("pool")));
 	cr_assert_not_null(strchr(cells_of(o, 64), '!'));
-	assert_in(o->out, "  !  lost ");
+	assert_in(o->out, "  !  in use by nothing ");
 }
 
 Test(api_tools_map, open_pool_and_permissions)

@@ -118,10 +118,10 @@ dump_view(struct dump *dump, const struct cto_view *view)
 		json_number(&dump->json, "bytes", dump->bytes);
 		json_end(&dump->json, '}');
 	}
-	if (dump->lost != 0)
-		fault = "pages of the heap are in use by nothing that can be read";
-	else if (view->open)
+	if (view->open)
 		fault = NULL;
+	else if (dump->lost != 0)
+		fault = "pages of the heap are in use by nothing that can be read";
 	if (fault != NULL)
 		complain("dump: '%s' is damaged: %s", dump->path, fault);
 	return fault != NULL ? TOOL_NEGATIVE : 0;

@@ -37,19 +37,28 @@ struct info {
 
 /* --- words ---------------------------------------------------------------------------------------------------- */
 
-static const char *
-state_name(const struct info *info)
+/* A process that was killed may leave pages between free and in use: only in a closed pool are they damage. */
+static bool
+is_damaged(const struct info *info)
 {
 	const struct cto_view *view = &info->view;
 
-	if (!view->signature)
-		return "not a pool";
-	if (view->part)
-		return "part of a pool set";
 	for (int step = 0; step < VIEW_STEPS; step++)
 		if (view->fault[step] != NULL && !(step == VIEW_STATE && view->open))
-			return "damaged";
-	return view->open ? "not closed" : "closed";
+			return true;
+	return !view->open && info->usage.pages[SURVEY_LOST] != 0;
+}
+
+static const char *
+state_name(const struct info *info)
+{
+	if (!info->view.signature)
+		return "not a pool";
+	if (info->view.part)
+		return "part of a pool set";
+	if (is_damaged(info))
+		return "damaged";
+	return info->view.open ? "not closed" : "closed";
 }
 
 static const char *
@@ -207,7 +216,7 @@ print_heap(const struct info *info)
 	print_size("free, never used", usage->pages[SURVEY_UNUSED] * HEAP_PAGE);
 	print_size("largest free block", usage->largest_free);
 	if (usage->pages[SURVEY_LOST] != 0)
-		print_size("lost", usage->pages[SURVEY_LOST] * HEAP_PAGE);
+		print_size("in use by nothing", usage->pages[SURVEY_LOST] * HEAP_PAGE);
 	print_size("header and tables", usage->tables);
 	print_classes(usage);
 }
@@ -423,10 +432,7 @@ run(int argc, char **argv)
 		print_json(&info);
 	else
 		print_text(&info);
-	for (int step = 0; step < VIEW_STEPS && status <= 0; step++)
-		status = info.view.fault[step] != NULL && !(step == VIEW_STATE && info.view.open) && !info.view.part
-			? TOOL_NEGATIVE
-			: 0;
+	status = is_damaged(&info) && !info.view.part ? TOOL_NEGATIVE : 0;
 	cto_view_close(&info.view);
 	return status;
 }

@@ -46,7 +46,7 @@ picture_name(enum picture_kind kind)
 		"free",
 		"free, not in the file",
 		"never used",
-		"lost",
+		"in use by nothing",
 	};
 
 	return names[kind];
