@@ -346,6 +346,9 @@ CHECKS = {
 TEST_TIMEOUT = 300
 TEST_TIMEOUTS = {}
 
+# Links to lib/pmdk_debug: how older releases and Debian call that folder.
+DEBUG_FOLDER_NAMES = ['nvml_debug', 'pmdk_dbg']
+
 # Fuzz targets, fuzz/<name>.c, replayed over fuzz/corpus/<name> by `ninja check` through the plain driver.
 FUZZ_DRIVER = 'fuzz/driver.c'
 FUZZ = [
@@ -702,8 +705,8 @@ class Configuration:
                 self.internal = [self.ninja.build('%sobj/%s.a' % (self.b, part), 'archive', parts[part])
                                  for part in ('common', 'alloc', 'flush') if parts[part]]
         if self.plain:
-            self.ninja.build(self.b + 'lib/nvml_debug', 'symlink', [], target='pmdk_debug')
-            self.products.append(self.b + 'lib/nvml_debug')
+            for name in DEBUG_FOLDER_NAMES:
+                self.products += [self.ninja.build(self.b + 'lib/' + name, 'symlink', [], target='pmdk_debug')]
         self.ninja.section('tools')
         for name, (library, sources) in TOOLS.items():
             objects = self.objects(sources, 'release', 'release') + self.own[library]
@@ -878,7 +881,8 @@ class Configuration:
                              includedir.replace(prefix + '/', '${prefix}/', 1), name, library['description'],
                              library['version'], name))
             put(644, pc, libdir + '/pkgconfig/lib%s.pc' % name)
-        link('pmdk_debug', libdir + '/nvml_debug')
+        for name in DEBUG_FOLDER_NAMES:
+            link('pmdk_debug', '%s/%s' % (libdir, name))
         for name in TOOLS:
             put(755, self.b + 'bin/' + name, prefix + '/bin/' + name)
         for page in man_pages():

@@ -82,15 +82,16 @@ def main():
         check('install', done.returncode == 0, done.stdout)
         prefix = place + prefix_of(build)
         for library in libraries:
-            for folder in ('lib', 'lib/pmdk_debug', 'lib/nvml_debug'):
+            for folder in ('lib', 'lib/pmdk_debug', 'lib/nvml_debug', 'lib/pmdk_dbg'):
                 base = '%s/%s/lib%s' % (prefix, folder, library)
                 for link, target in (('.so', '.so.1'), ('.so.1', '.so.1.0.0')):
                     check(base + link, os.path.islink(base + link) and
                           os.readlink(base + link) == 'lib%s%s' % (library, target), 'is no link to ' + target)
                 check(base + '.so.1.0.0', os.path.isfile(base + '.so.1.0.0'), 'is missing')
                 check(base + '.a', os.path.isfile(base + '.a'), 'is missing')
-        check('nvml_debug', os.path.islink(prefix + '/lib/nvml_debug') and
-              os.readlink(prefix + '/lib/nvml_debug') == 'pmdk_debug', 'is no link to pmdk_debug')
+        for link in ('nvml_debug', 'pmdk_dbg'):
+            check(link, os.path.islink('%s/lib/%s' % (prefix, link)) and
+                  os.readlink('%s/lib/%s' % (prefix, link)) == 'pmdk_debug', 'is no link to pmdk_debug')
         for page in os.listdir(root + '/doc/man'):
             check(page, os.path.isfile('%s/share/man/man%s/%s' % (prefix, page[-1], page)), 'is not installed')
         if 'vmmalloc' in libraries:
