@@ -248,7 +248,8 @@ FN(set_far)(char *d, uint64_t v, size_t n)
 	FN(set_small)(d, v, n);
 }
 
-/* 1 to 64 bytes; past the cache at most 63, inside one line. */
+/* 1 to 64 bytes; past the cache at most 63, inside one line. The flags are constants wherever these are used:
+ * nt: past the cache where whole words allow it; up: from the start, as the overlap wants; rare: by a call. */
 ALWAYS_INLINE TARGET void
 FN(copy_piece)(char *d, const char *s, size_t n, enum line_kind kind, bool nt, bool up, bool rare)
 {

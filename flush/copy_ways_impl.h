@@ -5,8 +5,8 @@
  *
  * Rules:  C4  stores past the cache end in a fence where the drain has none of its own or may be left out by the caller
  *             (kinds EMPTY and CLFLUSH); everywhere else fences are the drain's.
- *         C5  the usual ways call nothing and save no register: each return address on the stack is one more store in the
- *             queue behind a store that waits for its line.
+ *         C5  the usual ways call nothing, end in jumps and keep to few registers: each return address and each saved
+ *             register on the stack is one more store in the queue behind a store that waits for its line.
  * Media:  none of its own.
  * Fails:  never.
  */
