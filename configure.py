@@ -151,6 +151,7 @@ LIBRARIES = {
             'api/common/stats_text.c',
         ],
         'tool_sources': [
+            'api/pmemcto/repair.c',
             'api/pmemcto/view.c',
         ],
     },
@@ -159,6 +160,8 @@ LIBRARIES = {
 # bin/<name>: sources, and the library whose objects they take in.
 TOOLS = {
     'pmheap': ('pmemcto', [
+        'api/tools/backup.c',
+        'api/tools/cmd_check.c',
         'api/tools/cmd_create.c',
         'api/tools/cmd_dump.c',
         'api/tools/cmd_info.c',

@@ -240,15 +240,21 @@ media_desc_fault(const struct pool_front_media *front)
 	return NULL;
 }
 
-const char *
-media_closed_fault(const struct pool_desc_media *desc)
+bool
+media_root_valid(const struct pool_desc_media *desc)
 {
 	uint64_t root = atomic_load_explicit(&desc->root, memory_order_relaxed);
 
+	return root == 0 || (root >= desc->base + POOL_FRONT_SIZE && root < desc->base + desc->size);
+}
+
+const char *
+media_closed_fault(const struct pool_desc_media *desc)
+{
 	if (atomic_load_explicit(&desc->consistent, memory_order_relaxed) != 1 ||
 	    desc->closed_checksum != closed_checksum(desc))
 		return "the descriptor is damaged: wrong checksum of the closed pool";
-	if (root != 0 && (root < desc->base + POOL_FRONT_SIZE || root >= desc->base + desc->size))
+	if (!media_root_valid(desc))
 		return "the root pointer lies outside of the pool";
 	return NULL;
 }

@@ -134,6 +134,8 @@ const char *media_alone_fault(const struct pool_header_media *header, bool singl
 const char *media_neighbours_fault(const struct pool_header_media *one, const struct pool_header_media *next);
 /* All of `front` behind the header; reads nothing that a dirty pool changes. Header judged before. */
 const char *media_desc_fault(const struct pool_front_media *front);
+/* NULL, or inside of the pool behind its front. */
+bool media_root_valid(const struct pool_desc_media *desc);
 /* Root and D4; of a pool whose `consistent` is not 0. */
 const char *media_closed_fault(const struct pool_desc_media *desc);
 

@@ -15,7 +15,7 @@
 
 /* As `pmheap --help` lists them. */
 static const struct command *const commands[] = {
-	&command_run, &command_create, &command_info, &command_map, &command_dump, &command_rm,
+	&command_run, &command_create, &command_info, &command_check, &command_map, &command_dump, &command_rm,
 };
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -23,7 +23,7 @@ struct command {
 	int (*run)(int argc, char **argv);
 };
 
-extern const struct command command_create, command_dump, command_info, command_map, command_rm, command_run;
+extern const struct command command_check, command_create, command_dump, command_info, command_map, command_rm, command_run;
 
 /* "pmheap: " text newline on stderr. */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -1,0 +1,136 @@
+/* repair.c -- a pool judged whole, and a pool that was not closed made one that was
+ *
+ * Owns:   the order in which a repair becomes durable.
+ * Rules:  R1  `consistent` 0 is durable before the first change, as for a program that opens the pool (C1 of pmemcto.c).
+ *         R2  every byte is durable before `consistent` is 1.
+ *         R3  a pool that cannot be repaired is left as it was found.
+ * Locks:  the view's, on the files.
+ * Media:  `consistent`, the root pointer and the checksums of the descriptor; the heap through alloc/repair.c.
+ * Fails:  with an errno value; message and errno are set unless it is EINVAL.
+ */
+#include "api/pmemcto/repair.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "alloc/heap_media.h"
+#include "api/common/error.h"
+#include "api/common/format.h"
+#include "api/common/os.h"
+#include "api/pmemcto/os.h"
+
+static struct heap_config
+config_at(const struct cto_view *view, void *base)
+{
+	struct heap_config config = cto_view_heap(view);
+
+	config.base = base;
+	return config;
+}
+
+/* --- judging --------------------------------------------------------------------------------------------------- */
+
+int
+cto_judge(const struct cto_view *view, void *base, const struct heap_progress *progress, char *why, size_t why_size)
+{
+	struct heap_config config = config_at(view, base);
+	const char *fault = cto_view_fault(view);
+	struct heap *heap;
+
+	if (fault != NULL) {
+		format(why, why_size, "%s", fault);
+		return 0;
+	}
+	int error = heap_attach(&heap, &config);
+	if (error == EINVAL) {
+		format(why, why_size, "the heap's superblock is wrong");
+		return 0;
+	}
+	if (error != 0) {
+		errno = error;
+		ERROR_ERRNO("the heap");
+		return -1;
+	}
+	int whole = heap_check_watched(heap, progress, why, why_size);
+	heap_abandon(heap);
+	return whole;
+}
+
+/* --- making durable -------------------------------------------------------------------------------------------- */
+
+static int
+sync_all(struct pool_front_media *front, enum parts_sharing sharing)
+{
+	return sharing == PARTS_SHARED ? cto_os_sync(front, front->desc.size) : 0;
+}
+
+/* The page of the system that holds the descriptor. */
+static int
+sync_desc(struct pool_front_media *front, enum parts_sharing sharing)
+{
+	size_t page = sys_page_size();
+	uintptr_t at = (uintptr_t)&front->desc & ~(uintptr_t)(page - 1);
+
+	return sharing == PARTS_SHARED ? cto_os_sync((void *)at, page) : 0;
+}
+
+static int
+mark(struct pool_front_media *front, uint8_t consistent, enum parts_sharing sharing)
+{
+	atomic_store_explicit(&front->desc.consistent, consistent, memory_order_release);
+	return sync_desc(front, sharing);
+}
+
+/* R2 */
+static int
+close_durably(struct pool_front_media *front, enum parts_sharing sharing)
+{
+	const struct heap_media *media = (const struct heap_media *)((const char *)front + front->desc.heap_offset);
+
+	media_seal(&front->desc, media->checksum);
+	int error = sync_all(front, sharing);
+	if (error == 0)
+		error = mark(front, 1, sharing);
+	if (error != 0)
+		atomic_store_explicit(&front->desc.consistent, 0, memory_order_release);
+	return error;
+}
+
+/* --- repairing ------------------------------------------------------------------------------------------------- */
+
+static uint64_t
+clear_wrong_root(struct pool_desc_media *desc)
+{
+	uint64_t root = atomic_load_explicit(&desc->root, memory_order_relaxed);
+
+	if (media_root_valid(desc))
+		return 0;
+	atomic_store_explicit(&desc->root, 0, memory_order_relaxed);
+	return root;
+}
+
+int
+cto_repair(const struct cto_view *view, void *base, enum parts_sharing sharing, const struct heap_progress *progress,
+	   struct cto_repair_report *report)
+{
+	struct heap_config config = config_at(view, base);
+	struct pool_front_media *front = base;
+	uint8_t found = atomic_load_explicit(&front->desc.consistent, memory_order_relaxed);
+
+	memset(report, 0, sizeof(*report));
+	int error = mark(front, 0, sharing); /* R1 */
+	if (error == 0)
+		error = heap_repair(&config, progress, &report->heap);
+	if (error == EINVAL && report->heap.why[0] != '\0') {
+		mark(front, found, sharing); /* R3 */
+		return EINVAL;
+	}
+	if (error == 0) {
+		report->root = clear_wrong_root(&front->desc);
+		error = close_durably(front, sharing);
+	}
+	errno = error;
+	if (error != 0)
+		ERROR_ERRNO("the repaired pool could not be made durable, and stays marked as inconsistent");
+	return error;
+}
