@@ -254,8 +254,10 @@ TESTS = {
         'api_pmem_range',
     ],
     'pmemcto.own': [
+        'api_pmemcto_damage',
         'api_pmemcto_dax',
         'api_pmemcto_view',
+        'crash_pmemcto',
         'media_pmemcto',
     ],
     'pmemcto': [

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -112,6 +113,7 @@ attach(void)
 static void
 child(uint64_t ops)
 {
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves none behind */
 	heap = heap_region_create_heap(&region);
 	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
 		_exit(77);

@@ -362,8 +362,9 @@ run(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	bool change = check.repair && !check.dry_run;
-	if (cto_view_open(check.path, change ? PARTS_WRITE : PARTS_READ, &check.view) != 0) {
-		complain("check: %s", error_get());
+	int error = cto_view_open(check.path, change ? PARTS_WRITE : PARTS_READ, &check.view);
+	if (error != 0) {
+		complain("check: %s%s", error_get(), error == EAGAIN ? ": a program has the pool open" : "");
 		return TOOL_NEGATIVE;
 	}
 	status = TOOL_NEGATIVE;
