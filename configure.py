@@ -270,6 +270,7 @@ TESTS = {
         'api_pmemcto_open',
         'api_pmemcto_sessions',
         'api_pmemcto_sets',
+        'api_tools_check',
         'api_tools_create',
         'api_tools_dump',
         'api_tools_info',
@@ -374,6 +375,8 @@ SCRIPTS = {
     'calibrate-pmem': (['tests'], 'sh {root}/tests/bench/calibrate_pmem.sh {root} {build} {cc}'),
     'check-cross': ([], 'sh {root}/tests/check_cross.sh {root} {home} {python}'),
     'demo': (['all', 'examples'], '{python} {root}/tests/demo.py {build}'),
+    'check-crash': (['tests'], 'PMHEAP_KILLS=$${{PMHEAP_KILLS:-20000}} {build}/tests/crash_pmemcto --jobs=1 && '
+                    'PMHEAP_OPS=$${{PMHEAP_OPS:-4000}} {build}/tests/crash_alloc_steps --jobs=1'),
     'check-programs': (['all'], '{python} {root}/tests/programs.py {build}'),
     'bench': (['all', 'examples'], '{deps}=bench && {python} {root}/tests/bench/bench.py --cc={cc} {build} && '
                                    '{python} {root}/tests/bench/bench_cto.py {root} {build} {cc}'),

@@ -56,7 +56,7 @@ begin(void)
 	cr_assert_neq(log_, MAP_FAILED);
 }
 
-TestSuite(crash_alloc_steps, .init = begin, .timeout = 250);
+TestSuite(crash_alloc_steps, .init = begin);
 
 static uint64_t
 number_of_ops(uint64_t otherwise)

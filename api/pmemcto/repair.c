@@ -17,7 +17,6 @@
 #include "api/common/error.h"
 #include "api/common/format.h"
 #include "api/common/os.h"
-#include "api/pmemcto/os.h"
 
 static struct heap_config
 config_at(const struct cto_view *view, void *base)
@@ -58,41 +57,43 @@ cto_judge(const struct cto_view *view, void *base, const struct heap_progress *p
 
 /* --- making durable -------------------------------------------------------------------------------------------- */
 
+/* Where the bytes of a repair go: nowhere, when it is tried out. */
+struct target {
+	const struct parts *parts;
+	enum parts_sharing sharing;
+	struct pool_front_media *front;
+};
+
 static int
-sync_all(struct pool_front_media *front, enum parts_sharing sharing)
+sync_range(const struct target *target, void *addr, size_t size)
 {
-	return sharing == PARTS_SHARED ? cto_os_sync(front, front->desc.size) : 0;
+	return target->sharing == PARTS_SHARED ? parts_sync(target->parts, addr, size) : 0;
 }
 
-/* The page of the system that holds the descriptor. */
+/* The mark, with the page of the system that holds it. */
 static int
-sync_desc(struct pool_front_media *front, enum parts_sharing sharing)
+mark(const struct target *target, uint8_t consistent)
 {
 	size_t page = sys_page_size();
-	uintptr_t at = (uintptr_t)&front->desc & ~(uintptr_t)(page - 1);
+	uintptr_t at = (uintptr_t)&target->front->desc & ~(uintptr_t)(page - 1);
 
-	return sharing == PARTS_SHARED ? cto_os_sync((void *)at, page) : 0;
-}
-
-static int
-mark(struct pool_front_media *front, uint8_t consistent, enum parts_sharing sharing)
-{
-	atomic_store_explicit(&front->desc.consistent, consistent, memory_order_release);
-	return sync_desc(front, sharing);
+	atomic_store_explicit(&target->front->desc.consistent, consistent, memory_order_release);
+	return sync_range(target, (void *)at, page);
 }
 
 /* R2 */
 static int
-close_durably(struct pool_front_media *front, enum parts_sharing sharing)
+close_durably(const struct target *target)
 {
-	const struct heap_media *media = (const struct heap_media *)((const char *)front + front->desc.heap_offset);
+	struct pool_desc_media *desc = &target->front->desc;
+	const struct heap_media *media = (const struct heap_media *)((const char *)target->front + desc->heap_offset);
 
-	media_seal(&front->desc, media->checksum);
-	int error = sync_all(front, sharing);
+	media_seal(desc, media->checksum);
+	int error = sync_range(target, target->front, desc->size);
 	if (error == 0)
-		error = mark(front, 1, sharing);
+		error = mark(target, 1);
 	if (error != 0)
-		atomic_store_explicit(&front->desc.consistent, 0, memory_order_release);
+		atomic_store_explicit(&desc->consistent, 0, memory_order_release);
 	return error;
 }
 
@@ -114,20 +115,21 @@ cto_repair(const struct cto_view *view, void *base, enum parts_sharing sharing, 
 	   struct cto_repair_report *report)
 {
 	struct heap_config config = config_at(view, base);
-	struct pool_front_media *front = base;
-	uint8_t found = atomic_load_explicit(&front->desc.consistent, memory_order_relaxed);
+	struct target target = {&view->parts, sharing, base};
+	struct pool_desc_media *desc = &target.front->desc;
+	uint8_t found = atomic_load_explicit(&desc->consistent, memory_order_relaxed);
 
 	memset(report, 0, sizeof(*report));
-	int error = mark(front, 0, sharing); /* R1 */
+	int error = mark(&target, 0); /* R1 */
 	if (error == 0)
 		error = heap_repair(&config, progress, &report->heap);
 	if (error == EINVAL && report->heap.why[0] != '\0') {
-		mark(front, found, sharing); /* R3 */
+		mark(&target, found); /* R3 */
 		return EINVAL;
 	}
 	if (error == 0) {
-		report->root = clear_wrong_root(&front->desc);
-		error = close_durably(front, sharing);
+		report->root = clear_wrong_root(desc);
+		error = close_durably(&target);
 	}
 	errno = error;
 	if (error != 0)
