@@ -12,6 +12,7 @@
 #include <sys/sysmacros.h>
 
 #include "api/common/dax.h"
+#include "api/pmemcto/view.h"
 #include "flush/flush.h"
 
 #define ZERO "/dev/zero"
@@ -366,6 +367,23 @@ Test(api_pmemcto_dax, sets_that_are_refused)
 }
 
 /* Devices cannot be removed: what a creation that fails in the end wrote goes, and with it their first 2 MiB. */
+Test(api_pmemcto_dax, a_device_is_looked_at_without_its_heap)
+{
+	struct cto_view view;
+	struct survey survey;
+
+	device_make(0, 32 * MIB, 2 * MIB);
+	pmemcto_close(pmemcto_create(ZERO, "test", 0, 0600));
+	cr_assert_eq(cto_view_open(ZERO, PARTS_READ, &view), 0, "%s", pmemcto_errormsg());
+	for (int step = 0; step < VIEW_HEAP; step++)
+		cr_assert_null(view.fault[step], "%s", view.fault[step]);
+	cr_assert_not_null(strstr(view.fault[VIEW_HEAP], "device DAX"));
+	cr_assert_str_eq((char *)view.front.desc.layout, "test");
+	cr_assert_null(view.base);
+	cr_assert_not(cto_view_survey(&view, &survey));
+	cto_view_close(&view);
+}
+
 Test(api_pmemcto_dax, a_creation_that_fails_clears_the_devices)
 {
 	static unsigned char bytes[3 << 20];

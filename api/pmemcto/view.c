@@ -80,17 +80,20 @@ judge_all(struct cto_view *view, const char *header_fault)
 	view->part = view->signature && view->parts.n == 1 && !view->parts.single_header &&
 		view->front.header.checksum == media_header_checksum(&view->front.header) &&
 		media_is_part(&view->front.header);
-	if (!judge(view, VIEW_HEADER, header_fault) ||
-	    !judge(view, VIEW_DESC, media_desc_fault(&view->front)))
+	if (!judge(view, VIEW_HEADER, header_fault) || !judge(view, VIEW_DESC, media_desc_fault(&view->front)))
 		return 0;
 	view->open = atomic_load_explicit(&desc->consistent, memory_order_relaxed) == 0;
 	if (!judge(view, VIEW_SIZE, size_fault(view)) && view->parts.size < desc->size)
 		return 0;
 	error = parts_map(&view->parts, view->access == PARTS_WRITE ? PARTS_SHARED : PARTS_PRIVATE, &base);
-	if (error != 0)
+	if (error != 0 && error != ENOTSUP)
 		return error;
-	view->base = base;
 	judge(view, VIEW_STATE, state_fault(view));
+	if (error == ENOTSUP) { /* there are no private mappings of device DAX */
+		judge(view, VIEW_HEAP, "it lies on a device DAX, and can only be read by who opens the pool");
+		return 0;
+	}
+	view->base = base;
 	judge(view, VIEW_HEAP, heap_fault(view));
 	return 0;
 }

@@ -38,7 +38,7 @@ struct cto_view {
 	bool open;       /* the descriptor says so: a process that had it open was killed, or did not close it */
 	unsigned judged; /* bit per step */
 	const char *fault[VIEW_STEPS]; /* NULL: good, or not judged */
-	char *base;                    /* the pool, mapped; NULL: its end is lost, or what is before is not good */
+	char *base; /* the pool, mapped; NULL: its end is lost, what is before is not good, or PARTS_READ of a device */
 };
 
 /* PARTS_READ: stores into what is mapped stay in this process; PARTS_WRITE: they go to the files. EAGAIN: somebody has the

@@ -37,14 +37,16 @@ struct info {
 
 /* --- words ---------------------------------------------------------------------------------------------------- */
 
-/* A process that was killed may leave pages between free and in use: only in a closed pool are they damage. */
+/* A process that was killed may leave pages between free and in use: only in a closed pool are they damage. The heap on a
+ * device DAX is not to be seen, which is no fault of the pool. */
 static bool
 is_damaged(const struct info *info)
 {
 	const struct cto_view *view = &info->view;
 
 	for (int step = 0; step < VIEW_STEPS; step++)
-		if (view->fault[step] != NULL && !(step == VIEW_STATE && view->open))
+		if (view->fault[step] != NULL && !(step == VIEW_STATE && view->open) &&
+		    !(step == VIEW_HEAP && view->parts.part[0].file.is_device))
 			return true;
 	return !view->open && info->usage.pages[SURVEY_LOST] != 0;
 }
