@@ -77,13 +77,6 @@ summarise_chunk(const struct chunk_media *chunk)
 		all_free = false;
 		if (run > node.max)
 			node.max = run;
-		if (free == 0) {
-			run = 0;
-			continue;
-		}
-		uint32_t inner = longest_run(free, node.max);
-		if (inner > node.max)
-			node.max = inner;
 		run = (uint32_t)__builtin_clzll(~free);
 	}
 	if (all_free)
@@ -91,6 +84,18 @@ summarise_chunk(const struct chunk_media *chunk)
 	if (run > node.max)
 		node.max = run;
 	node.end = run;
+	/* Runs inside one word last: what crosses words is mostly longer than they can be. Two used pages enclose them. */
+	for (unsigned w = 0; w < HEAP_CHUNK_WORDS && node.max < 62; w++) {
+		uint64_t free = ~chunk->used[w];
+		uint32_t inner;
+
+		if (free == 0 || free == UINT64_MAX ||
+		    (uint32_t)__builtin_ctzll(~free) + (uint32_t)__builtin_clzll(~free) + node.max >= 62)
+			continue;
+		inner = longest_run(free, node.max);
+		if (inner > node.max)
+			node.max = inner;
+	}
 	return node;
 }
 
