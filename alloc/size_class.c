@@ -39,9 +39,9 @@ uint32_t
 sc_slab_pages(unsigned sc, uint32_t target)
 {
 	uint32_t size = sc_size(sc);
-	/* At least four slots: fewer make a refill not worth its trip; eight gained nothing, and cost a program with
-	 * many classes of 8 to 32 KiB a tenth of its memory. */
-	uint32_t least = 4 * size / PAGE;
+	/* Four slots: fewer make a refill not worth its trip; eight gained nothing, and cost a program with many classes
+	 * of 8 to 32 KiB a tenth of its memory. The first slabs of a class may be all that it ever needs. */
+	uint32_t slots = target <= 4 ? 1 : target <= 8 ? 2 : 4, least = (slots * size + PAGE - 1) / PAGE;
 	uint32_t best = 0, best_rest = UINT32_MAX;
 
 	if (target < SC_MIN_SLAB_PAGES)
