@@ -91,19 +91,10 @@ slab_take(struct heap *heap, struct slab_media *slab, void **end, uint32_t n)
 	return n - left;
 }
 
-bool
-slab_release(struct heap *heap, struct slab_media *slab, uint32_t word, uint64_t mask)
+void
+slab_double_free(const struct heap *heap, const struct slab_media *slab, uint32_t word, uint64_t free)
 {
-	/* seq_cst: the caller reads the slab's state next, and its claim's holder writes the state and then reads
-	 * the bits; one of the two must see the other (bin_unclaim). Subtraction equals and-not where the bits are
-	 * set, and is one instruction whose old value shows a double free. */
-	uint64_t old = atomic_fetch_sub(&slab_bits(heap, slab)[word], mask);
-
-	if ((old & mask) != mask) {
-		uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(mask & ~old);
-		os_fatal(heap->name, "double free of", slab_slot_addr(heap, slab, slot));
-	}
-	return old == mask;
+	os_fatal(heap->name, "double free of", slab_slot_addr(heap, slab, word * 64 + (uint32_t)__builtin_ctzll(free)));
 }
 
 bool

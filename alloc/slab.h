@@ -91,8 +91,22 @@ void slab_retire(struct slab_media *slab);
  * end[-2], as a magazine wants them. Returns how many. The claim's holder only. */
 uint32_t slab_take(struct heap *heap, struct slab_media *slab, void **end, uint32_t n);
 
+/* Stops: of the slots of bitmap word `word`, those of `free` were given back before. */
+_Noreturn void slab_double_free(const struct heap *heap, const struct slab_media *slab, uint32_t word, uint64_t free);
+
 /* Gives back the slots of bitmap word `word` named by `mask`. True: the word holds no used slot any more. */
-bool slab_release(struct heap *heap, struct slab_media *slab, uint32_t word, uint64_t mask);
+static inline bool
+slab_release(struct heap *heap, struct slab_media *slab, uint32_t word, uint64_t mask)
+{
+	/* seq_cst: the caller reads the slab's state next, and its claim's holder writes the state and then reads
+	 * the bits; one of the two must see the other (bin_unclaim). Subtraction equals and-not where the bits are
+	 * set, and is one instruction whose old value shows a double free. */
+	uint64_t old = atomic_fetch_sub(&slab_bits(heap, slab)[word], mask);
+
+	if (__builtin_expect((old & mask) != mask, 0))
+		slab_double_free(heap, slab, word, mask & ~old);
+	return old == mask;
+}
 
 bool slab_is_empty(const struct heap *heap, const struct slab_media *slab);
 bool slab_has_free(const struct heap *heap, const struct slab_media *slab);
