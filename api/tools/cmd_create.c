@@ -207,15 +207,16 @@ static bool
 choose_size(struct create *create)
 {
 	struct stat st;
-	struct set set;
+	struct set set = { 0 };
+	bool there = stat(create->path, &st) == 0 || errno != ENOENT;
 
-	if (set_load(create->path, &set) != 0) {
+	if (there && set_load(create->path, &set) != 0) {
 		complain("create: %s", error_get());
 		return false;
 	}
 	create->is_set = set.is_set;
 	set_unload(&set);
-	if (!create->is_set && (create->force || stat(create->path, &st) != 0)) {
+	if (!create->is_set && (create->force || !there)) {
 		if (create->size == 0 && !create->max)
 			create->size = PMEMCTO_MIN_POOL;
 		return true;

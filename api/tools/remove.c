@@ -151,10 +151,12 @@ int
 remove_pool(const struct removal *how, const char *path)
 {
 	struct target alone = {.path = path};
-	struct set set;
+	struct set set = { 0 };
+	struct stat st;
 	int status;
 
-	if (set_load(path, &set) != 0) {
+	/* What is not there is no set. */
+	if ((stat(path, &st) == 0 || errno != ENOENT) && set_load(path, &set) != 0) {
 		complain("%s: cannot remove '%s': %s", how->command, path, error_get());
 		return TOOL_NEGATIVE;
 	}
