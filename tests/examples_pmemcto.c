@@ -109,7 +109,7 @@ Test(examples_pmemcto, a_full_dictionary_says_so_and_loses_nothing)
 	long n;
 
 	cr_expect_eq(o->status, 2);
-	cr_expect_str_not_empty(o->err);
+	cr_expect_str_eq(o->err, "the pool is full\n");
 	n = strtol(shell("$E/dictionary d count")->out, NULL, 10);
 	cr_expect(n > 7000 && n < 9000, "%ld entries of 8000 bytes in 64 MiB", n);
 	snprintf(line, sizeof(line), "$E/dictionary d get key%ld | tail -c 8", n - 1);

@@ -155,7 +155,7 @@ get_dictionary(void)
 static int
 full(void)
 {
-	fprintf(stderr, "%s\n", pmemcto_errormsg());
+	fprintf(stderr, "the pool is full\n");
 	return 2;
 }
 

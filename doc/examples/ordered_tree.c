@@ -189,7 +189,7 @@ get_tree(void)
 static int
 full(void)
 {
-	fprintf(stderr, "%s\n", pmemcto_errormsg());
+	fprintf(stderr, "the pool is full\n");
 	return 2;
 }
 
