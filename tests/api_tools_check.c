@@ -108,10 +108,12 @@ Test(api_tools_check, at_a_terminal_the_answer_counts)
 	assert_in(o->out, "[y/N]");
 	assert_in(o->out, "left as it is");
 	cr_expect_neq(o->status, 0);
+	free(o);
 	snprintf(command, sizeof(command), "printf 'y\\n' | script -qec '" PMHEAP " check --repair %s' /dev/null",
 		 in_dir("pool"));
 	o = run("", "sh", "-c", command);
 	assert_in(o->out, ": repaired");
+	free(o);
 	pmemcto_close(pool_reopen(in_dir("pool")));
 }
 

@@ -77,20 +77,21 @@ step(const struct crash_work *work, uint64_t *random)
 	uint64_t r = crash_random(random);
 	uint32_t stamp = (uint32_t)(r >> 32);
 	void *old = heap->base + slot->off, *p;
-	size_t size = random_size(random, work->size_max);
+	size_t size = random_size(random, work->size_max), align = r % 8 == 0 ? (size_t)1 << (r >> 8) % 14 : 0;
 	bool live = atomic_load_explicit(&slot->state, memory_order_relaxed) == CRASH_LIVE;
 
+	/* Some grow or shrink by a little, where an extent can do that in place. */
+	if (live && r & 16)
+		size = slot->size + (r >> 8) % 9000 - (slot->size > 9000 ? 4500 : 0);
+	slot->want = live ? slot->size + size : size > align ? size : align;
 	atomic_store_explicit(&slot->state, CRASH_BUSY, memory_order_seq_cst);
 	if (!live) {
-		p = heap->take(heap->ctx, r % 8 == 0 ? (size_t)1 << (r >> 8) % 14 : 0, size);
+		p = heap->take(heap->ctx, align, size);
 		if (p != NULL)
 			set_live(slot, heap, p, size, stamp, work->thin);
 		else
 			atomic_store_explicit(&slot->state, CRASH_NONE, memory_order_release);
 	} else if (r % 4 == 0) {
-		/* Some grow or shrink by a little, where an extent can do that in place. */
-		if (r & 16)
-			size = slot->size + (r >> 8) % 9000 - (slot->size > 9000 ? 4500 : 0);
 		p = heap->resize(heap->ctx, old, size);
 		if (p != NULL)
 			set_live(slot, heap, p, size, stamp, work->thin);
@@ -110,6 +111,23 @@ crash_work(const struct crash_work *work)
 
 	for (uint64_t i = 0; work->ops == 0 || i < work->ops; i++)
 		step(work, &random);
+}
+
+uint64_t
+crash_log_under_way(const struct crash_log *log)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned t = 0; t < CRASH_THREADS; t++) {
+		for (unsigned i = 0; i < CRASH_SLOTS; i++) {
+			const struct crash_slot *slot = &log->slots[t][i];
+
+			/* Classes are an eighth apart, an alignment takes as much again. */
+			if (atomic_load(&slot->state) == CRASH_BUSY)
+				bytes += 2 * slot->want + 64;
+		}
+	}
+	return bytes;
 }
 
 unsigned

@@ -22,11 +22,13 @@ struct crash_slot {
 	uint32_t stamp; /* its bytes follow from it */
 	uint64_t off;   /* of the block, from the region's base */
 	uint64_t size;
+	uint64_t want; /* BUSY: bytes that the operation takes or gives back, or both */
 };
 
 struct crash_log {
 	_Atomic uint64_t ops;   /* completed */
 	_Atomic uint32_t stage; /* the worker's own use */
+	_Atomic uint64_t lost;  /* the same: bytes that belong to nobody any more */
 	struct crash_slot slots[CRASH_THREADS][CRASH_SLOTS];
 };
 
@@ -50,6 +52,9 @@ struct crash_work {
 };
 
 void crash_work(const struct crash_work *work);
+
+/* Bytes that the operations under way can have in blocks of which the log does not know, with their slots' rest. */
+uint64_t crash_log_under_way(const struct crash_log *log);
 
 /* Before a new worker: what the last one left BUSY is nobody's. Returns how many. */
 unsigned crash_log_forget(struct crash_log *log);
