@@ -381,6 +381,8 @@ SCRIPTS = {
     'bench': (['all', 'examples'], '{deps}=bench && {python} {root}/tests/bench/bench.py --cc={cc} {build} && '
                                    '{python} {root}/tests/bench/bench_cto.py {root} {build} {cc}'),
     'bench-cto': (['all', 'examples'], '{deps}=bench && {python} {root}/tests/bench/bench_cto.py {root} {build} {cc}'),
+    'bench-plot': (['all'], '{python} {root}/tests/bench/plot.py {build} {build}/bench.json {build}/scale.json'),
+    'bench-scale': (['all'], '{deps}=bench && {python} {root}/tests/bench/bench_scale.py --cc={cc} {build}'),
     'bench-quick': (['all'], '{deps}=bench && {python} {root}/tests/bench/bench.py --quick --cc={cc} {build}'),
     'bench-instructions': (['all'], '{deps}=bench && {python} {root}/tests/bench/bench.py --instructions --cc={cc} {build}'),
     'docs-lint': (['all'], '{python} {root}/tests/run_tests.py --only=check_man,check_docs {build}/tests.json'),
@@ -407,7 +409,7 @@ PACKAGES = {
     'test': ['libcriterion-dev!', 'g++', 'clang', 'libclang-rt-dev', 'gcovr', 'mandoc', 'valgrind', 'perl', 'sqlite3',
              'libpmemobj1'],
     'tidy': ['clang-tidy', 'clang-format'],
-    'bench': ['libpmem1', 'libmimalloc2.0', 'libjemalloc2', 'libtcmalloc-minimal4', 'libpmemobj-dev'],
+    'bench': ['libpmem1', 'libmimalloc2.0', 'libjemalloc2', 'libtcmalloc-minimal4', 'libpmemobj-dev', 'ghostscript'],
     'cross': ['gcc-aarch64-linux-gnu', 'libc6-dev-arm64-cross', 'gcc-riscv64-linux-gnu', 'libc6-dev-riscv64-cross',
               'qemu-user'],
 }
@@ -520,7 +522,7 @@ def check_tables(strict):
 
 
 # Compiled by the scripts that use them, not by the build.
-SCRIPT_SOURCES = {'tests/bench/bench_cto.c', 'tests/bench/bench_pmem.c', 'tests/bench/calibrate_pmem.c', 'tests/bench/launch.c', 'tests/bench/workloads.c'}
+SCRIPT_SOURCES = {'tests/bench/bench_cto.c', 'tests/bench/bench_pmem.c', 'tests/bench/calibrate_pmem.c', 'tests/bench/launch.c', 'tests/bench/scale.c', 'tests/bench/workloads.c'}
 
 
 # ---- options --------------------------------------------------------------------------------------------------------

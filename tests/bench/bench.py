@@ -172,6 +172,13 @@ class Bench:
         add("lua", "lua5.4", ["lua5.4", programs.data("workload.lua")])
         add("perl", "perl", ["perl", programs.data("workload.pl")])
         text = write("text", "".join("%d %x line %s\n" % (i, i * 2654435761 % 4294967296, "abc" * (i % 7)) for i in range(4000 * scale)))
+        drawing = write("drawing.ps", "%!PS\n/Helvetica 12 selectfont\n" + "".join(
+            "newpath %d %d moveto %d %d %d %d %d %d curveto stroke %d %d moveto (line %d) show\n"
+            % (i % 600, i % 790, i * 7 % 600, i * 3 % 790, i * 5 % 600, i * 11 % 790, i * 13 % 600, i * 17 % 790,
+               i * 19 % 600, i * 23 % 790, i)
+            for i in range(300 * scale)) + "showpage\n")
+        add("ghostscript", "gs", ["gs", "-q", "-dNOPAUSE", "-dBATCH", "-dSAFER", "-sDEVICE=pdfwrite",
+                                  "-sOutputFile=" + os.path.join(w, "drawing.pdf"), drawing])
         add("xz", "xz", ["xz", "-3", "-T1", "-k", "-c", text])
         if programs.which("redis-server") and programs.which("redis-benchmark"):
             have["redis"] = lambda library: self.redis(library, 1000 * scale)
