@@ -152,6 +152,29 @@ Test(api_tools_check, backup_keeps_holes)
 	pmemcto_close(pool_reopen(in_dir("copy")));
 }
 
+Test(api_tools_check, pool_sets_are_repaired_as_one_pool)
+{
+	struct outcome *o;
+	char text[1200];
+	int status;
+
+	snprintf(text, sizeof(text), "PMEMPOOLSET\n16M %s\n16M %s\n", in_dir("one"), in_dir("two"));
+	run_write_file(in_dir("set"), text);
+	IN_CHILD(status, {
+		PMEMctopool *pcp = pmemcto_create(in_dir("set"), "test", 0, 0600);
+		/* more than one part holds */
+		_exit(pcp == NULL || pmemcto_malloc(pcp, 10 * MIB) == NULL || pmemcto_malloc(pcp, 14 * MIB) == NULL);
+	});
+	cr_assert_eq(status, 0);
+	o = tool("check", file_in_dir("set"));
+	assert_status(o, 1);
+	complained(tool("check", "-ry", "-b", file_in_dir("copy"), file_in_dir("set")), 1, "several files");
+	o = went_well(tool("check", "-ry", file_in_dir("set")));
+	assert_in(o->out, "2 large");
+	went_well(tool("check", file_in_dir("set")));
+	pmemcto_close(pool_reopen(in_dir("set")));
+}
+
 Test(api_tools_check, open_pool_is_refused)
 {
 	pool_prepare(in_dir("pool"), PMEMCTO_MIN_POOL);
