@@ -23,7 +23,8 @@ struct set {
 	size_t memory; /* bytes that `part` and the paths take */
 };
 
-/* Only a set file is read; nothing is looked at of a single one. Then set_unload(). */
+/* Errors: also when the path cannot be opened for reading, as nothing can be made of it then; ENOENT: it is not there. Of a
+ * single file nothing more is looked at. Then set_unload(). */
 int set_load(const char *path, struct set *out);
 void set_unload(struct set *set); /* errno stays */
 
