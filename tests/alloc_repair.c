@@ -438,7 +438,7 @@ static size_t held; /* slots in the cache that dies */
 static void
 cached(struct heap *heap)
 {
-	struct tcache_cell cell = TCACHE_CELL_INIT;
+	static struct tcache_cell cell = TCACHE_CELL_INIT; /* lives until the heap is abandoned */
 	struct heap_stats stats;
 	void *p[300];
 
