@@ -346,6 +346,7 @@ CHECKS = {
     'check_install': '{python} {root}/tests/check_install.py {root} {build} {cc} {libraries}',
     'check_man': '{python} {root}/tests/check_man.py {root} {build} {cc} {libraries}',
     'check_docs': '{python} {root}/tests/check_docs.py {root}',
+    'check_models': '{python} {root}/tests/check_models.py {root} {cc}',
 }
 
 # Needs more time than TEST_TIMEOUT: seconds by name.
@@ -377,6 +378,7 @@ SCRIPTS = {
     'demo': (['all', 'examples'], '{python} {root}/tests/demo.py {build}'),
     'check-crash': (['tests'], 'PMHEAP_KILLS=$${{PMHEAP_KILLS:-20000}} {build}/tests/crash_pmemcto --jobs=1 && '
                     'PMHEAP_OPS=$${{PMHEAP_OPS:-4000}} {build}/tests/crash_alloc_steps --jobs=1'),
+    'check-models': ([], '{python} {root}/tests/check_models.py --all {root} {cc}'),
     'check-programs': (['all'], '{python} {root}/tests/programs.py {build}'),
     'bench': (['all', 'examples'], '{deps}=bench && {python} {root}/tests/bench/bench.py --cc={cc} {build} && '
                                    '{python} {root}/tests/bench/bench_cto.py {root} {build} {cc}'),
@@ -522,7 +524,9 @@ def check_tables(strict):
 
 
 # Compiled by the scripts that use them, not by the build.
-SCRIPT_SOURCES = {'tests/bench/bench_cto.c', 'tests/bench/bench_pmem.c', 'tests/bench/calibrate_pmem.c', 'tests/bench/launch.c', 'tests/bench/scale.c', 'tests/bench/workloads.c'}
+SCRIPT_SOURCES = {'tests/bench/bench_cto.c', 'tests/bench/bench_pmem.c', 'tests/bench/calibrate_pmem.c', 'tests/bench/launch.c',
+                  'tests/bench/scale.c', 'tests/bench/workloads.c', 'tests/models/engine.c', 'tests/models/freeze.c',
+                  'tests/models/lock.c', 'tests/models/registry.c', 'tests/models/slab.c'}
 
 
 # ---- options --------------------------------------------------------------------------------------------------------
