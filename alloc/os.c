@@ -53,8 +53,12 @@ os_unmap(void *addr, size_t size)
 {
 	int saved = errno;
 
-	if (munmap(addr, size) != 0)
-		os_fatal("pmheap", "munmap of the allocator's own memory failed", addr);
+	if (munmap(addr, size) != 0) {
+		/* munmap(2), ENOMEM: it would leave a mapping in two pieces, and the process has all that it may have. The
+		 * addresses stay then; the memory goes. */
+		if (errno != ENOMEM || madvise(addr, size, MADV_DONTNEED) != 0)
+			os_fatal("pmheap", "munmap of the allocator's own memory failed", addr);
+	}
 	errno = saved;
 }
 
@@ -206,6 +210,6 @@ os_fatal(const char *name, const char *what, const void *p)
 	}
 	line[n++] = '\n';
 	long written = syscall(SYS_write, STDERR_FILENO, line, n); /* write() is a cancellation point */
-	(void)written; /* nothing is left to try when stderr is closed */
+	(void)written;                                             /* nothing is left to try when stderr is closed */
 	abort();
 }

@@ -16,6 +16,7 @@ size_t os_page_size(void);
 
 /* Private, zero, not reserved. NULL: no address space. */
 void *os_map(size_t size);
+/* Gives the memory back, and the addresses unless the process has as many mappings as it may have. */
 void os_unmap(void *addr, size_t size);
 
 /* Makes pages exist and maps them, so that no later touch can raise SIGBUS. ENOMEM: they cannot be had, also when the

@@ -1,4 +1,4 @@
-/* heap_ops.c -- fuzz target: any sequence of operations on a heap agrees with the model (tests/heap_model.h, M1-M6)
+/* heap_ops.c -- fuzz target: any sequence of operations on a heap agrees with the model (tests/heap_model.h, M1-M7)
  *
  * Built by configure.py --fuzz with clang's libFuzzer, and everywhere with fuzz/driver.c, which replays
  * fuzz/corpus/heap_ops. Deterministic: nothing but the input decides, and nothing stays behind between two inputs.

@@ -1,4 +1,4 @@
-/* alloc_model.c -- random sequences of operations on heaps, compared with the model (tests/heap_model.h, M1-M6)
+/* alloc_model.c -- random sequences of operations on heaps, compared with the model (tests/heap_model.h, M1-M7)
  *
  * Each test prints its seed. PMHEAP_SEED repeats one run, PMHEAP_OPS sets how many operations each test makes in all
  * its runs together, PMHEAP_TRACE prints each operation.

@@ -31,6 +31,32 @@ Test(alloc_os, mapped_memory_is_zero_and_goes_back)
 	cr_assert_eq(errno, 77);
 }
 
+/* Other people's mappings must not end the program: the memory goes back, the addresses stay. */
+Test(alloc_os, memory_goes_back_when_the_process_has_all_its_mappings)
+{
+	size_t page = os_page_size(), room = (size_t)1 << 20;
+	char *many = mmap(NULL, room * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *p = os_map(3 * page);
+	size_t i = 1;
+
+	cr_assert(many != MAP_FAILED && p != NULL);
+	memset(p, 1, 3 * page);
+	while (i < room && mprotect(many + i * page, page, PROT_READ) == 0)
+		i += 2;
+	if (i >= room)
+		cr_skip_test("this system lets a process have %zu mappings", i);
+	cr_assert_eq(errno, ENOMEM);
+	/* the last mapping that there is may be the one in the middle */
+	mprotect(many + i * page, room * page - i * page, PROT_READ);
+	errno = 77;
+	os_unmap(p + page, page);
+	cr_assert_eq(errno, 77);
+	munmap(many, room * page);
+	cr_assert(p[0] == 1 && p[2 * page] == 1);
+	cr_assert(msync(p + page, page, MS_ASYNC) != 0 || p[page] == 0, "neither unmapped nor empty");
+	munmap(p, 3 * page);
+}
+
 Test(alloc_os, commit_and_punch_move_the_files_blocks)
 {
 	size_t page = os_page_size(), size = 64 * page;

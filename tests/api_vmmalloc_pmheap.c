@@ -80,7 +80,7 @@ Test(api_vmmalloc_pmheap, place_that_takes_no_file_is_125)
 
 	assert_in(o->err, "cannot make a pool in '/proc'");
 	fails(o, 125, "");
-	o = run("", "/bin/sh", "-c", "ulimit -f 100; exec " PMHEAP " run -s 16M true");
+	o = run("", "/bin/sh", "-c", "ulimit -f 8000; exec " PMHEAP " run -s 16M true");
 	assert_in(o->err, "File too large");
 	fails(o, 125, "cannot make a pool in");
 }

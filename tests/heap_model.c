@@ -17,6 +17,8 @@
 #include <string.h>
 
 #include "alloc/heap.h"
+#include "alloc/os.h"
+#include "alloc/repair.h"
 #include "tests/heap_region.h"
 
 #define FILL_WHOLE ((size_t)2048)
@@ -46,8 +48,8 @@ struct model {
 
 	struct block *blocks; /* in no order: a live block is picked by index */
 	size_t nblocks, blocks_room;
-	uint64_t *taken;      /* bit per word of the region */
-	size_t allocated;     /* sum of usable */
+	uint64_t *taken;  /* bit per word of the region */
+	size_t allocated; /* sum of usable */
 
 	uint64_t nops, next_seed;
 	char history[HISTORY][112];
@@ -91,10 +93,8 @@ input_word(struct model_input *in, unsigned bytes)
 
 /* --- telling ----------------------------------------------------------------------------------------------------- */
 
-static void
-model_note(struct model *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static _Noreturn void
-model_fail(const struct model *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void model_note(struct model *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static _Noreturn void model_fail(const struct model *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static void
 model_note(struct model *m, const char *format, ...)
@@ -118,8 +118,8 @@ model_fail(const struct model *m, const char *format, ...)
 	uint64_t from = m->nops > HISTORY ? m->nops - HISTORY : 0;
 
 	fprintf(stderr, "heap_model: region of %zu bytes, %zu reserved, %s, %s, min_align %zu, %u threads\n",
-	        m->region.config.size, m->region.config.reserved, backing[m->region.config.backing],
-	        m->region.config.zeroed ? "zeroed" : "dirty", m->region.config.min_align, m->ncells);
+		m->region.config.size, m->region.config.reserved, backing[m->region.config.backing],
+		m->region.config.zeroed ? "zeroed" : "dirty", m->region.config.min_align, m->ncells);
 	for (uint64_t op = from; op < m->nops && !m->limits.trace; op++)
 		fprintf(stderr, "%8" PRIu64 " %s\n", op, m->history[op % HISTORY]);
 	fprintf(stderr, "heap_model: operation %" PRIu64 ": ", m->nops ? m->nops - 1 : 0);
@@ -190,8 +190,8 @@ block_compare(const struct model *m, const struct block *b, const unsigned char 
 
 		memcpy(&word, p + off, WORD);
 		if (word != block_word(b->seed, off))
-			model_fail(m, "M2: %s: byte %zu of the block of %zu bytes at +%#zx holds %#" PRIx64, when, off, b->usable,
-			           b->off, word);
+			model_fail(m, "M2: %s: byte %zu of the block of %zu bytes at +%#zx holds %#" PRIx64, when, off,
+				   b->usable, b->off, word);
 	}
 }
 
@@ -206,7 +206,8 @@ taken_set(struct model *m, size_t off, size_t size, bool set)
 		uint64_t mask = (n == 64 ? ~(uint64_t)0 : ((uint64_t)1 << n) - 1) << bit;
 
 		if (set && (m->taken[word / 64] & mask))
-			model_fail(m, "M1: block of %zu bytes at +%#zx overlaps a live one at about +%#zx", size, off, word * WORD);
+			model_fail(m, "M1: block of %zu bytes at +%#zx overlaps a live one at about +%#zx", size, off,
+				   word * WORD);
 		if (set)
 			m->taken[word / 64] |= mask;
 		else
@@ -242,7 +243,7 @@ block_add(struct model *m, void *p, size_t asked, size_t align)
 	if (at % config->min_align || at % align)
 		model_fail(m, "M1: block at %p is not aligned to %zu", p, align);
 	if (b.usable > SC_SLAB_MAX ? at % HEAP_PAGE != 0
-	                           : sc_size(sc_of(b.usable)) == b.usable && at % natural_alignment(b.usable) != 0)
+				   : sc_size(sc_of(b.usable)) == b.usable && at % natural_alignment(b.usable) != 0)
 		model_fail(m, "M1: block of %zu bytes at %p has not the alignment of its class", b.usable, p);
 	taken_set(m, b.off, b.usable, true);
 	m->allocated += b.usable;
@@ -296,19 +297,19 @@ model_check_full(const struct model *m, size_t size, size_t align)
 	need += size == 0;
 	heap_stats_get(m->heap, &stats);
 	if (stats.largest_free / HEAP_PAGE >= need)
-		model_fail(m, "M4: no room for %zu bytes, align %zu, with %" PRIu64 " free pages in one run", size, align,
-		           stats.largest_free / HEAP_PAGE);
+		model_fail(m, "M4: no room for %zu bytes, align %zu, with %" PRIu64 " free pages in one run", size,
+			   align, stats.largest_free / HEAP_PAGE);
 	if (model_gap_pages(m) >= need)
-		model_fail(m, "M4: no room for %zu bytes, align %zu, with at least %zu pages between live blocks", size, align,
-		           model_gap_pages(m));
+		model_fail(m, "M4: no room for %zu bytes, align %zu, with at least %zu pages between live blocks", size,
+			   align, model_gap_pages(m));
 	if (size > SC_SLAB_MAX || align > HEAP_PAGE)
 		return;
 	for (unsigned sc = sc_of(size); sc <= SC_COUNT; sc++) {
 		const struct heap_class_stats *c = &stats.classes[sc];
 
 		if (sc_size(sc) % align == 0 && c->used < c->slots)
-			model_fail(m, "M4: no room for %zu bytes, align %zu, with %" PRIu64 " slots of %u bytes free", size, align,
-			           c->slots - c->used, c->slot_size);
+			model_fail(m, "M4: no room for %zu bytes, align %zu, with %" PRIu64 " slots of %u bytes free",
+				   size, align, c->slots - c->used, c->slot_size);
 	}
 }
 
@@ -325,27 +326,28 @@ model_compare_stats(const struct model *m)
 		if (c->slot_size != sc_size(sc))
 			model_fail(m, "M5: class %u has %u bytes in the statistics", sc, c->slot_size);
 		if (c->used + c->cached > c->slots)
-			model_fail(m, "M5: class %u: %" PRIu64 " used and %" PRIu64 " cached of %" PRIu64 " slots", sc, c->used,
-			           c->cached, c->slots);
+			model_fail(m, "M5: class %u: %" PRIu64 " used and %" PRIu64 " cached of %" PRIu64 " slots", sc,
+				   c->used, c->cached, c->slots);
 		used += c->used * c->slot_size;
 		cached += c->cached * c->slot_size;
 	}
 	if (s.allocated != m->allocated)
 		model_fail(m, "M5: allocated is %" PRIu64 ", not %zu", s.allocated, m->allocated);
 	if (used + s.large_bytes != s.allocated)
-		model_fail(m, "M5: slots of %" PRIu64 " and large of %" PRIu64 " bytes are not the %" PRIu64 " allocated", used,
-		           s.large_bytes, s.allocated);
+		model_fail(m,
+			   "M5: slots of %" PRIu64 " and large of %" PRIu64 " bytes are not the %" PRIu64 " allocated",
+			   used, s.large_bytes, s.allocated);
 	if (cached > s.cached)
 		model_fail(m, "M5: classes have %" PRIu64 " bytes cached, all together %" PRIu64, cached, s.cached);
 	if (s.size != m->region.config.size || s.capacity != m->capacity)
-		model_fail(m, "M5: size %" PRIu64 ", capacity %" PRIu64 " of a region of %zu with %zu", s.size, s.capacity,
-		           m->region.config.size, m->capacity);
+		model_fail(m, "M5: size %" PRIu64 ", capacity %" PRIu64 " of a region of %zu with %zu", s.size,
+			   s.capacity, m->region.config.size, m->capacity);
 	if (s.allocated > s.active || s.active > s.capacity || s.committed > s.capacity)
 		model_fail(m, "M5: allocated %" PRIu64 ", active %" PRIu64 ", committed %" PRIu64 ", capacity %" PRIu64,
-		           s.allocated, s.active, s.committed, s.capacity);
+			   s.allocated, s.active, s.committed, s.capacity);
 	if (s.largest_free > s.capacity - s.active || s.dirty > s.capacity - s.active)
-		model_fail(m, "M5: largest free %" PRIu64 ", dirty %" PRIu64 ", active %" PRIu64 " of %" PRIu64, s.largest_free,
-		           s.dirty, s.active, s.capacity);
+		model_fail(m, "M5: largest free %" PRIu64 ", dirty %" PRIu64 ", active %" PRIu64 " of %" PRIu64,
+			   s.largest_free, s.dirty, s.active, s.capacity);
 }
 
 static int
@@ -369,9 +371,9 @@ walk_block(void *ctx, void *p, size_t usable)
 	const struct block *want = w->n < w->m->nblocks ? &w->sorted[w->n] : NULL;
 
 	if (!want || block_at(w->m, want) != p || want->usable != usable)
-		model_fail(w->m, "M5: heap_each_block tells of %zu bytes at +%#zx, the next live block is %zu at +%#zx", usable,
-		           (size_t)((char *)p - (char *)w->m->region.config.base), want ? want->usable : 0,
-		           want ? want->off : 0);
+		model_fail(w->m, "M5: heap_each_block tells of %zu bytes at +%#zx, the next live block is %zu at +%#zx",
+			   usable, (size_t)((char *)p - (char *)w->m->region.config.base), want ? want->usable : 0,
+			   want ? want->off : 0);
 	w->n++;
 }
 
@@ -400,8 +402,8 @@ model_compare(struct model *m, const char *when)
 
 		block_compare(m, b, block_at(m, b), b->usable, when);
 		if (heap_usable_size(m->heap, block_at(m, b)) != b->usable)
-			model_fail(m, "M1: %s: usable size of the block at +%#zx was %zu and is %zu", when, b->off, b->usable,
-			           heap_usable_size(m->heap, block_at(m, b)));
+			model_fail(m, "M1: %s: usable size of the block at +%#zx was %zu and is %zu", when, b->off,
+				   b->usable, heap_usable_size(m->heap, block_at(m, b)));
 	}
 }
 
@@ -487,7 +489,7 @@ op_calloc(struct model *m)
 	for (size_t i = 0; i < all; i++)
 		if (p[i])
 			model_fail(m, "M3: byte %zu of calloc's %zu at +%#zx is %#x", i, all,
-			           (size_t)(p - (unsigned char *)m->region.config.base), p[i]);
+				   (size_t)(p - (unsigned char *)m->region.config.base), p[i]);
 	block_add(m, p, all, 1);
 }
 
@@ -657,6 +659,64 @@ op_reopen(struct model *m)
 	model_compare(m, "after attach");
 }
 
+/* Blocks that heap_each_block() tells of and the model does not know. */
+struct adoption {
+	struct model *m;
+	struct block *found;
+	size_t n, room;
+};
+
+static void
+adopt_block(void *ctx, void *p, size_t usable)
+{
+	struct adoption *a = ctx;
+
+	for (size_t i = 0; i < a->m->nblocks; i++)
+		if (block_at(a->m, &a->m->blocks[i]) == p)
+			return;
+	if (a->n == a->room) {
+		a->room = a->room ? 2 * a->room : 64;
+		a->found = model_memory(a->found, a->room * sizeof(*a->found));
+	}
+	a->found[a->n++] =
+		(struct block){.off = (size_t)((char *)p - (char *)a->m->region.config.base), .usable = usable};
+}
+
+/* The process is killed between two operations, and its heap repaired where it lies. */
+static void
+op_die(struct model *m)
+{
+	struct heap_repair_report report;
+	struct adoption adoption = {.m = m};
+	uint64_t bytes = 0;
+	int error;
+
+	/* Slots in caches are looked for by comparing with each live block. */
+	if (m->nblocks > 1000)
+		return;
+	model_note(m, "dies, repair, attach");
+	heap_abandon(m->heap);
+	if (input_byte(m->input) % 2)
+		heap_region_move(&m->region);
+	error = heap_repair(&m->region.config, NULL, &report);
+	if (error)
+		model_fail(m, "M7: heap_repair: %s: %s, at +%#" PRIx64, strerror(error), report.why, report.where);
+	error = heap_attach(&m->heap, &m->region.config);
+	if (error)
+		model_fail(m, "M7: heap_attach: %s", strerror(error));
+	heap_each_block(m->heap, adopt_block, &adoption);
+	for (size_t i = 0; i < adoption.n; i++) {
+		bytes += adoption.found[i].usable;
+		block_add(m, (char *)m->region.config.base + adoption.found[i].off, adoption.found[i].usable, 1);
+	}
+	free(adoption.found);
+	if (bytes > report.cached_max)
+		model_fail(m,
+			   "M7: %" PRIu64 " bytes more are allocated than were, at most %" PRIu64 " can be of caches",
+			   bytes, report.cached_max);
+	model_compare(m, "after repair");
+}
+
 struct range_walk {
 	struct model *m;
 	int clone_fd; /* -1: look only */
@@ -724,7 +784,7 @@ op_fork(struct model *m)
 		walk_range(&w, all.open[0], all.open[1] - all.open[0]);
 	if (w.next != m->nblocks)
 		model_fail(m, "heap_each_used_range leaves out the block of %zu bytes at +%#zx", sorted[w.next].usable,
-		           sorted[w.next].off);
+			   sorted[w.next].off);
 	free(sorted);
 	if (clone) {
 		/* The caller's pages are the caller's to copy. */
@@ -761,7 +821,7 @@ op_purge(struct model *m)
 		model_fail(m, "heap_purge_all leaves %" PRIu64 " bytes of free pages with old content", after.dirty);
 	if (after.purged - before.purged != purged)
 		model_fail(m, "heap_purge_all gave back %zu bytes, the statistics say %" PRIu64, purged,
-		           after.purged - before.purged);
+			   after.purged - before.purged);
 }
 
 static void
@@ -770,6 +830,9 @@ model_step(struct model *m)
 	unsigned op = input_byte(m->input);
 	struct tcache_cell *cell;
 
+	/* Three of four operations change the size of a block or make an aligned one. */
+	if (m->limits.resizing && op < 192)
+		op = op < 48 ? 100 : 116;
 	/* A full model only shrinks. */
 	if (m->nblocks >= m->limits.max_blocks)
 		op = 244;
@@ -800,6 +863,8 @@ model_step(struct model *m)
 			model_fail(m, "heap_thread_exit has left the cell as it was");
 	} else if (op < 249) {
 		op_purge(m);
+	} else if (op < 250) {
+		op_die(m);
 	} else if (op < 251) {
 		model_note(m, "compare statistics");
 		model_compare_stats(m);
@@ -819,7 +884,7 @@ static void
 model_begin(struct model *m)
 {
 	static const enum heap_backing backings[] = {HEAP_BACKING_SPARSE, HEAP_BACKING_GIVEN, HEAP_BACKING_PRIVATE,
-	                                             HEAP_BACKING_FULL};
+						     HEAP_BACKING_FULL};
 	unsigned shape = input_byte(m->input), threads = input_byte(m->input);
 	size_t reserved = (shape / 8 % 4) * HEAP_PAGE, size = HEAP_MIN_SIZE + reserved;
 	size_t more = input_byte(m->input);
@@ -833,8 +898,10 @@ model_begin(struct model *m)
 
 		size += more < 128 ? most / 16 / 128 * more : most / 128 * (more - 128);
 	}
+	if (more == 255) /* at any address there is a whole huge page in it */
+		size += 2 * OS_HUGE;
 	heap_region_map(&m->region, size, backing,
-	                (shape & 4) && (backing == HEAP_BACKING_GIVEN || backing == HEAP_BACKING_FULL));
+			(shape & 4) && (backing == HEAP_BACKING_GIVEN || backing == HEAP_BACKING_FULL));
 	m->region.config.reserved = reserved;
 	m->region.config.min_align = shape & 64 ? 8 : 16;
 	m->ncells = 1 + threads % NCELLS_MAX;
@@ -847,8 +914,8 @@ model_begin(struct model *m)
 	m->capacity = stats.capacity;
 	m->fresh_largest = stats.largest_free;
 	if (stats.allocated || stats.largest_free > stats.capacity || stats.largest_free < stats.capacity / 2)
-		model_fail(m, "fresh heap: allocated %" PRIu64 ", largest free %" PRIu64 ", capacity %" PRIu64, stats.allocated,
-		           stats.largest_free, stats.capacity);
+		model_fail(m, "fresh heap: allocated %" PRIu64 ", largest free %" PRIu64 ", capacity %" PRIu64,
+			   stats.allocated, stats.largest_free, stats.capacity);
 	/* Every second run begins with all pages used once. */
 	if (threads & 128) {
 		p = heap_malloc(m->heap, &m->cells[0], m->fresh_largest);
@@ -873,7 +940,7 @@ model_end(struct model *m)
 	p = heap_malloc(m->heap, &m->cells[0], m->fresh_largest);
 	if (!p)
 		model_fail(m, "M6: with all freed there is no block of %zu bytes, as there was in the fresh heap",
-		           m->fresh_largest);
+			   m->fresh_largest);
 	block_add(m, p, m->fresh_largest, 1);
 	model_compare(m, "with the largest block");
 	free_block(m, &m->cells[0], 0);
@@ -902,7 +969,8 @@ model_run(struct model_input *input, const struct model_limits *limits)
 
 	model_begin(&m);
 	/* model_note counts operations; those that had nothing to do are not told, hence the second bound. */
-	for (uint64_t steps = 0; m.nops < limits->max_ops && steps < 2 * limits->max_ops && !input_ended(input); steps++) {
+	for (uint64_t steps = 0; m.nops < limits->max_ops && steps < 2 * limits->max_ops && !input_ended(input);
+	     steps++) {
 		model_step(&m);
 		if (limits->check_every && m.nops - compared >= limits->check_every) {
 			compared = m.nops;

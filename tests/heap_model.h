@@ -12,6 +12,8 @@
  *   M4  NULL comes only when nothing fits: no run of free pages, no free slot of the class or of a greater one.
  *   M5  heap_check() is content; heap_stats_get() and heap_each_block() name exactly the live blocks.
  *   M6  with all freed, the largest block of a fresh heap can be had again.
+ *   M7  a heap whose process died between two operations is repaired: M2 and M5 for what was live, and what is allocated
+ *       besides that is no more than the repair says may have sat in caches. It becomes live: nothing is lost for M6.
  * A difference prints the operations that led to it and aborts.
  */
 #ifndef TESTS_HEAP_MODEL_H
@@ -31,6 +33,7 @@ struct model_limits {
 	size_t region_size;   /* the most a run may choose */
 	size_t max_blocks;    /* live at one time */
 	uint64_t max_ops;
+	bool resizing;        /* most operations are realloc and aligned_alloc */
 	unsigned check_every; /* operations between full comparisons (M5) beside those the input asks for; 0: none */
 	bool trace;           /* print each operation */
 };
