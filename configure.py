@@ -153,6 +153,8 @@ LIBRARIES = {
         'tool_sources': [
             'api/pmemcto/repair.c',
             'api/pmemcto/view.c',
+            'api/tools/remove.c',
+            'api/tools/say.c',
         ],
     },
 }
@@ -174,7 +176,6 @@ TOOLS = {
         'api/tools/picture.c',
         'api/tools/pmheap.c',
         'api/tools/progress.c',
-        'api/tools/remove.c',
         'api/tools/text.c',
         'api/tools/usage.c',
     ]),

@@ -37,24 +37,28 @@ Test(api_pmemcto_blocks, size_zero_gives_a_block)
 Test(api_pmemcto_blocks, sizes_that_do_not_fit)
 {
 	PMEMctopool *pcp = pool(20 * MIB);
-	char *p = pmemcto_malloc(pcp, 100);
+	char *p = pmemcto_malloc(pcp, 100), no_room[100];
 
 	memset(p, 7, 100);
-#define NO_ROOM(call)                                                \
+#define NO_ROOM(bytes, call)                                                \
 	do {                                                         \
 		errno = 0;                                           \
 		cr_expect_null(call);                                \
 		cr_expect_eq(errno, ENOMEM, "%s: %d", #call, errno); \
+		snprintf(no_room, sizeof(no_room), "no room for %zu bytes in pool %p: %s", (size_t)(bytes),   \
+			 (void *)pcp, strerror(ENOMEM));              \
+		cr_expect_str_eq(pmemcto_errormsg(), no_room, "%s", #call);                                    \
 	} while (0)
-	NO_ROOM(pmemcto_malloc(pcp, 20 * MIB));
-	NO_ROOM(pmemcto_malloc(pcp, SIZE_MAX));
-	NO_ROOM(pmemcto_malloc(pcp, SIZE_MAX / 2));
-	NO_ROOM(pmemcto_calloc(pcp, SIZE_MAX / 2, 3));
-	NO_ROOM(pmemcto_calloc(pcp, 1, SIZE_MAX));
-	NO_ROOM(pmemcto_realloc(pcp, p, SIZE_MAX));
-	NO_ROOM(pmemcto_realloc(pcp, p, 30 * MIB));
-	NO_ROOM(pmemcto_aligned_alloc(pcp, 4096, SIZE_MAX));
-	NO_ROOM(pmemcto_aligned_alloc(pcp, (size_t)1 << 63, 1));
+	NO_ROOM(20 * MIB, pmemcto_malloc(pcp, 20 * MIB));
+	NO_ROOM(SIZE_MAX, pmemcto_malloc(pcp, SIZE_MAX));
+	NO_ROOM(SIZE_MAX / 2, pmemcto_malloc(pcp, SIZE_MAX / 2));
+	NO_ROOM(SIZE_MAX, pmemcto_calloc(pcp, SIZE_MAX / 2, 3));
+	NO_ROOM(21 * MIB, pmemcto_calloc(pcp, 21, MIB));
+	NO_ROOM(SIZE_MAX, pmemcto_calloc(pcp, 1, SIZE_MAX));
+	NO_ROOM(SIZE_MAX, pmemcto_realloc(pcp, p, SIZE_MAX));
+	NO_ROOM(30 * MIB, pmemcto_realloc(pcp, p, 30 * MIB));
+	NO_ROOM(SIZE_MAX, pmemcto_aligned_alloc(pcp, 4096, SIZE_MAX));
+	NO_ROOM(1, pmemcto_aligned_alloc(pcp, (size_t)1 << 63, 1));
 	for (int i = 0; i < 100; i++)
 		cr_assert_eq(p[i], 7, "a block that could not grow is as it was");
 	pmemcto_close(pcp);

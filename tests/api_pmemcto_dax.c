@@ -13,6 +13,7 @@
 
 #include "api/common/dax.h"
 #include "api/pmemcto/view.h"
+#include "api/tools/remove.h"
 #include "flush/flush.h"
 
 #define ZERO "/dev/zero"
@@ -414,4 +415,61 @@ Test(api_pmemcto_dax, a_creation_that_fails_clears_the_devices)
 		}
 		pmemcto_close(set_create(in_dir("set")));
 	}
+}
+
+/* --- removal ------------------------------------------------------------------------------------------------------- */
+
+static bool
+is_cleared(int i)
+{
+	static unsigned char bytes[2 * MIB + 1];
+
+	cr_assert_eq(pread(devices[i].content, bytes, sizeof(bytes), 0), (ssize_t)sizeof(bytes));
+	return bytes[0] == 0 && memcmp(bytes, bytes + 1, 2 * MIB - 1) == 0;
+}
+
+Test(api_pmemcto_dax, a_device_is_removed_by_clearing_it)
+{
+	struct removal how = {.command = "rm"}, force = {.command = "rm", .any_file = true};
+	PMEMctopool *pcp;
+	char *block;
+
+	device_make(0, 32 * MIB, 2 * MIB);
+	cr_expect_neq(remove_pool(&how, ZERO), 0, "it is no pool");
+	cr_expect_neq(remove_pool(&force, ZERO), 0, "not even by force");
+	cr_expect_not(is_cleared(0));
+	pcp = pmemcto_create(ZERO, "test", 0, 0600);
+	cr_assert_not_null(pcp, "%s", pmemcto_errormsg());
+	block = pmemcto_malloc(pcp, 20 * MIB);
+	memset(block, 7, 20 * MIB);
+	cr_expect_neq(remove_pool(&force, ZERO), 0, "it is open");
+	pmemcto_close(pcp);
+	write_number("devices/region0/deep_flush", 9);
+	cr_expect_eq(remove_pool(&how, ZERO), 0);
+	cr_expect(is_cleared(0));
+	cr_expect_eq(read_number("devices/region0/deep_flush"), 1, "durably");
+	cr_expect_eq(access(ZERO, F_OK), 0);
+	cr_expect_neq(remove_pool(&how, ZERO), 0, "once");
+	pcp = pmemcto_create(ZERO, "test", 0, 0600);
+	cr_assert_not_null(pcp, "%s", pmemcto_errormsg());
+	pmemcto_close(pcp);
+}
+
+Test(api_pmemcto_dax, a_set_of_devices_is_removed_whole)
+{
+	struct removal how = {.command = "rm", .set_file = true};
+
+	device_make(0, 12 * MIB, 2 * MIB);
+	device_make(1, 16 * MIB, 2 * MIB);
+	set_make("set", "AUTO " ZERO "\nAUTO " FULL "\nOPTION SINGLEHDR\n");
+	pmemcto_close(set_create(in_dir("set")));
+	/* another set's, as the sizes show */
+	set_make("other", "AUTO " ZERO "\n14M " FULL "\nOPTION SINGLEHDR\n");
+	cr_expect_neq(remove_pool(&how, in_dir("other")), 0);
+	cr_expect_not(is_cleared(0));
+	cr_expect_eq(remove_pool(&how, in_dir("set")), 0);
+	cr_expect(is_cleared(0));
+	cr_expect(is_cleared(1));
+	cr_expect_neq(access(in_dir("set"), F_OK), 0);
+	cr_expect_eq(access(in_dir("other"), F_OK), 0);
 }

@@ -2,7 +2,24 @@
 #define _GNU_SOURCE
 #include "tests/pmemcto_test.h"
 
+#include <sys/syscall.h>
+
 TestSuite(api_pmemcto_open, .init = test_dir_make, .fini = test_dir_remove);
+
+/* The library locks by this one, which stands in for libc's: what somebody did just before. */
+static void (*before_lock)(void);
+
+int
+flock(int fd, int operation)
+{
+	void (*act)(void) = before_lock;
+
+	if (act != NULL && operation != LOCK_UN) {
+		before_lock = NULL;
+		act();
+	}
+	return (int)syscall(SYS_flock, fd, operation);
+}
 
 static const char *
 prepared(void)
@@ -120,6 +137,37 @@ Test(api_pmemcto_open, a_pool_has_one_user_at_a_time)
 	pcp = pool_make(in_dir("new"), 20 * MIB);
 	REFUSED(pmemcto_open(in_dir("new"), NULL), EAGAIN);
 	pmemcto_close(pcp);
+}
+
+static void
+remove_pool(void)
+{
+	cr_assert_eq(unlink(in_dir("pool")), 0);
+}
+
+static void
+replace_pool(void)
+{
+	cr_assert_eq(rename(in_dir("other"), in_dir("pool")), 0);
+}
+
+/* What a program kept in a file that has no name any more would be lost. */
+Test(api_pmemcto_open, a_file_that_goes_before_it_is_locked)
+{
+	const char *path = prepared();
+
+	before_lock = remove_pool;
+	REFUSED(pmemcto_open(path, "test"), ENOENT);
+	path = prepared();
+	before_lock = remove_pool;
+	cr_expect_eq(pmemcto_check(path, "test"), -1);
+	cr_expect_eq(errno, ENOENT, "%s", pmemcto_errormsg());
+	pool_prepare(path, 20 * MIB);
+	pool_prepare(in_dir("other"), 20 * MIB);
+	before_lock = replace_pool;
+	REFUSED(pmemcto_open(path, "test"), EAGAIN);
+	cr_expect_not_null(strstr(pmemcto_errormsg(), "was replaced"), "%s", pmemcto_errormsg());
+	expect_good(path);
 }
 
 Test(api_pmemcto_open, sizes_other_than_the_pools)

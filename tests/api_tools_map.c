@@ -285,9 +285,13 @@ Test(api_tools_map, lost_pages_show)
 	cr_assert_neq(byte, 0, "the first page is in use");
 	byte = 255;
 	file_write(in_dir("pool"), page_class + page, &byte, 1);
-	o = went_well(tool("map", file_in_dir("pool")));
+	o = tool("map", file_in_dir("pool"));
+	complained(o, 1, "is damaged: pages of the heap are in use by nothing");
 	cr_assert_not_null(strchr(cells_of(o, 64), '!'));
 	assert_in(o->out, "  !  in use by nothing ");
+	o = tool("map", "-o", file_in_dir("map.svg"), file_in_dir("pool"));
+	complained(o, 1, "is damaged: pages of the heap are in use by nothing");
+	svg_holds(in_dir("map.svg"), "'in use by nothing' in ' '.join(t)");
 }
 
 Test(api_tools_map, open_pool_and_permissions)

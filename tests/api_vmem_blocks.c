@@ -49,6 +49,19 @@ POOL_TEST(size_0_gives_unique_blocks)
 	vmem_delete(pool.vmp);
 }
 
+/* The call fails for want of so many bytes, and says so. */
+#define NO_ROOM(bytes, call)                                                                                    \
+	do {                                                                                                    \
+		char words[100];                                                                                \
+                                                                                                                \
+		errno = 0;                                                                                      \
+		cr_expect_null(call);                                                                           \
+		cr_expect_eq(errno, ENOMEM, "%s: %d", #call, errno);                                            \
+		snprintf(words, sizeof(words), "no room for %zu bytes in pool %p: %s", (size_t)(bytes),         \
+			 (void *)pool.vmp, strerror(ENOMEM));                                                   \
+		cr_expect_str_eq(vmem_errormsg(), words, "%s", #call);                                          \
+	} while (0)
+
 POOL_TEST(too_much_is_enomem_and_changes_nothing)
 {
 	struct test_pool pool = make(VMEM_MIN_POOL);
@@ -57,24 +70,12 @@ POOL_TEST(too_much_is_enomem_and_changes_nothing)
 
 	memset(p, 0x5a, 100);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		errno = 0;
-		cr_expect_null(vmem_malloc(pool.vmp, sizes[i]));
-		cr_expect_eq(errno, ENOMEM);
-		errno = 0;
-		cr_expect_null(vmem_calloc(pool.vmp, 1, sizes[i]));
-		cr_expect_eq(errno, ENOMEM);
-		errno = 0;
-		cr_expect_null(vmem_calloc(pool.vmp, sizes[i], 1));
-		cr_expect_eq(errno, ENOMEM);
-		errno = 0;
-		cr_expect_null(vmem_realloc(pool.vmp, p, sizes[i]));
-		cr_expect_eq(errno, ENOMEM);
-		errno = 0;
-		cr_expect_null(vmem_realloc(pool.vmp, NULL, sizes[i]));
-		cr_expect_eq(errno, ENOMEM);
-		errno = 0;
-		cr_expect_null(vmem_aligned_alloc(pool.vmp, 16, sizes[i]));
-		cr_expect_eq(errno, ENOMEM);
+		NO_ROOM(sizes[i], vmem_malloc(pool.vmp, sizes[i]));
+		NO_ROOM(sizes[i], vmem_calloc(pool.vmp, 1, sizes[i]));
+		NO_ROOM(sizes[i], vmem_calloc(pool.vmp, sizes[i], 1));
+		NO_ROOM(sizes[i], vmem_realloc(pool.vmp, p, sizes[i]));
+		NO_ROOM(sizes[i], vmem_realloc(pool.vmp, NULL, sizes[i]));
+		NO_ROOM(sizes[i], vmem_aligned_alloc(pool.vmp, 16, sizes[i]));
 	}
 	for (int i = 0; i < 100; i++)
 		cr_assert_eq(p[i], 0x5a);
@@ -118,12 +119,8 @@ POOL_TEST(calloc_overflow_is_enomem)
 {
 	struct test_pool pool = make(VMEM_MIN_POOL);
 
-	errno = 0;
-	cr_expect_null(vmem_calloc(pool.vmp, SIZE_MAX / 2, 3));
-	cr_expect_eq(errno, ENOMEM);
-	errno = 0;
-	cr_expect_null(vmem_calloc(pool.vmp, (size_t)1 << 32, (size_t)1 << 32));
-	cr_expect_eq(errno, ENOMEM);
+	NO_ROOM(SIZE_MAX, vmem_calloc(pool.vmp, SIZE_MAX / 2, 3));
+	NO_ROOM(SIZE_MAX, vmem_calloc(pool.vmp, (size_t)1 << 32, (size_t)1 << 32));
 	vmem_delete(pool.vmp);
 }
 

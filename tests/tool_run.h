@@ -7,8 +7,6 @@
 
 #define NOBODY 65534
 
-/* Runs pmheap with `input` (may be NULL) to read; as root, or as somebody who may nothing. The program is opened before, as
- * its folder need not be open to everybody. */
 /* A test drops its outcomes as it ends; until then they can be found, for LeakSanitizer. */
 static inline void *
 keep(void *p)
@@ -20,6 +18,8 @@ keep(void *p)
 	return kept[n++] = p;
 }
 
+/* Runs pmheap with `input` (may be NULL) to read; as root, or as somebody who may nothing. The program is opened before, as
+ * its folder need not be open to everybody. */
 static inline struct outcome *
 tool_as(uid_t uid, const char *input, char *const argv[])
 {

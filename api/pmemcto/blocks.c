@@ -6,9 +6,10 @@
  *             is told by errno (pmemcto.c, C4).
  * Locks:  none on the fast way.
  * Media:  none of its own.
- * Fails:  NULL with errno ENOMEM (no room) or EINVAL (bad handle or alignment, with message); errno is kept otherwise.
+ * Fails:  NULL with message and errno ENOMEM (no room) or EINVAL (bad handle or alignment); errno is kept otherwise.
  */
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "alloc/os.h"
@@ -34,6 +35,22 @@ must_own(const struct cell_visit *visit, const void *p, const char *what)
 		os_fatal("libpmemcto", what, p);
 }
 
+/* What a call that asked for a block gives back: the block, with errno as it was, or that there is no room. */
+static inline void *
+answer(const PMEMctopool *pcp, void *p, size_t size, int old_errno)
+{
+	errno = p != NULL ? old_errno : ENOMEM;
+	if (__builtin_expect(p == NULL, 0))
+		ERROR_ERRNO("no room for %zu bytes in pool %p", size, (const void *)pcp);
+	return p;
+}
+
+static size_t
+total_size(size_t nmemb, size_t size)
+{
+	return __builtin_mul_overflow(nmemb, size, &size) ? SIZE_MAX : size;
+}
+
 static void *__attribute__((noinline))
 malloc_slow(PMEMctopool *pcp, size_t size)
 {
@@ -45,8 +62,7 @@ malloc_slow(PMEMctopool *pcp, size_t size)
 		return NULL;
 	p = heap_malloc(visit.pool->heap, visit.cell, size);
 	cell_visit_end(&visit);
-	errno = p != NULL ? error : ENOMEM;
-	return p;
+	return answer(pcp, p, size, error);
 }
 
 void *
@@ -106,8 +122,7 @@ pmemcto_calloc(PMEMctopool *pcp, size_t nmemb, size_t size)
 		return NULL;
 	p = heap_calloc(visit.pool->heap, visit.cell, nmemb, size);
 	cell_visit_end(&visit);
-	errno = p != NULL ? error : ENOMEM;
-	return p;
+	return answer(pcp, p, total_size(nmemb, size), error);
 }
 
 void *
@@ -129,8 +144,7 @@ pmemcto_realloc(PMEMctopool *pcp, void *ptr, size_t size)
 	must_own(&visit, ptr, "pmemcto_realloc of a pointer that is not of the pool:");
 	p = heap_realloc(visit.pool->heap, visit.cell, ptr, size);
 	cell_visit_end(&visit);
-	errno = p != NULL ? error : ENOMEM;
-	return p;
+	return answer(pcp, p, size, error);
 }
 
 void *
@@ -150,8 +164,7 @@ pmemcto_aligned_alloc(PMEMctopool *pcp, size_t alignment, size_t size)
 		return NULL;
 	p = heap_aligned_alloc(visit.pool->heap, visit.cell, alignment, size);
 	cell_visit_end(&visit);
-	errno = p != NULL ? error : ENOMEM;
-	return p;
+	return answer(pcp, p, size, error);
 }
 
 char *

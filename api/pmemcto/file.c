@@ -7,6 +7,8 @@
  *             without O_TMPFILE it has its name, and no permissions, from the start.
  *         F3  all blocks of a new file are reserved; full file systems show here, not as SIGBUS later.
  *         F4  what is found out about an existing file is found out under the lock.
+ *             So is its name: the user before may have removed it, or put another file in its place, and what is
+ *             kept in a file without a name is lost.
  *         F5  a device DAX is read and written through mappings only, and what is written there is durable when the CPU's
  *             caches, and then the region's buffers, have been written back: the kernel keeps no copies.
  * Locks:  the file's own, against all other users of the pool in this process and others.
@@ -124,6 +126,23 @@ identify(struct cto_file *file)
 	return 0;
 }
 
+/* F4. ENOENT: the file has no name any more; EAGAIN: another file has it, and can be opened. */
+static int
+expect_name(const struct cto_file *file)
+{
+	struct cto_os_stat st;
+	int error = cto_os_stat_path(file->path, &st);
+
+	if (error == 0 && (st.device != file->device || st.number != file->number)) {
+		ERROR("\"%s\" was replaced while it was opened", file->path);
+		return errno = EAGAIN;
+	}
+	errno = error;
+	if (error != 0)
+		ERROR_ERRNO("open \"%s\"", file->path);
+	return error;
+}
+
 static int
 fill_new(size_t size, struct cto_file *out)
 {
@@ -177,6 +196,8 @@ cto_file_open(const char *path, bool write, struct cto_file *out)
 	error = lock(out, write);
 	if (error == 0)
 		error = identify(out);
+	if (error == 0)
+		error = expect_name(out);
 	if (error != 0)
 		cto_file_release(out);
 	return errno = error;

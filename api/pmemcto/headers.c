@@ -4,7 +4,7 @@
  * Rules:  R1  part 0's header is written when all others are durable. Who dies in between leaves files that are no pool.
  *         R2  the files of a set with OPTION SINGLEHDR have one header, that of part 0; yet none of them may begin with
  *             data when a pool is made: that data may be another pool.
- *         R3  a device that a creation failed on loses its first 2 MiB, as its removal by the published tools does.
+ *         R3  a device that a creation failed on, or that is removed, loses its first 2 MiB, as with the published tools.
  * Locks:  the caller's, of the files.
  * Media:  struct pool_header_media, 4096 bytes at the start of every part that has one.
  * Fails:  with an errno value; headers_clear() is the caller's to call.
@@ -116,20 +116,30 @@ headers_write(const struct parts *parts)
 	return error;
 }
 
+int
+headers_clear_file(const struct cto_file *file)
+{
+	size_t n = file->is_device ? DEVICE_CLEARED : POOL_HEADER_SIZE;
+	void *zeros = sys_map_memory(n);
+	int error;
+
+	if (zeros == NULL) {
+		error = errno;
+		ERROR_ERRNO("clearing \"%s\"", file->path);
+		return errno = error;
+	}
+	error = cto_file_write_start(file, zeros, n < file->size ? n : file->size);
+	sys_unmap(zeros, n);
+	return errno = error;
+}
+
 void
 headers_clear(const struct parts *parts)
 {
 	int error = errno;
-	void *zeros = sys_map_memory(DEVICE_CLEARED);
 
-	for (size_t i = 0; zeros != NULL && i < parts->n; i++) {
-		const struct cto_file *file = &parts->part[i].file;
-		size_t n = file->is_device ? DEVICE_CLEARED : POOL_HEADER_SIZE;
-
-		if (!cto_file_is_new(file))
-			cto_file_write_start(file, zeros, n < file->size ? n : file->size);
-	}
-	if (zeros != NULL)
-		sys_unmap(zeros, DEVICE_CLEARED);
+	for (size_t i = 0; i < parts->n; i++)
+		if (!cto_file_is_new(&parts->part[i].file))
+			headers_clear_file(&parts->part[i].file);
 	errno = error;
 }

@@ -20,5 +20,7 @@ int headers_expect_none(const struct parts *parts);
 int headers_write(const struct parts *parts);
 /* Takes back what headers_write() did, in files that were there before, as far as that is possible; errno stays. */
 void headers_clear(const struct parts *parts);
+/* One of these files is no part of a pool any more, durably. */
+int headers_clear_file(const struct cto_file *file);
 
 #endif

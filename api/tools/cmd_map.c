@@ -145,7 +145,7 @@ choose_width(void)
 }
 
 static bool
-draw_text(const struct map *map, const struct cto_view *view)
+draw_text(const struct map *map, const struct cto_view *view, uint64_t *lost)
 {
 	const char *term = getenv("TERM"), *no_colour = getenv("NO_COLOR");
 	bool terminal = isatty(STDOUT_FILENO) == 1;
@@ -156,7 +156,7 @@ draw_text(const struct map *map, const struct cto_view *view)
 		 term != NULL && strcmp(term, "dumb") != 0);
 	setlocale(LC_CTYPE, "");
 	style.unicode = (terminal || style.colour) && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
-	return map_text(view, map->path, map->width != 0 ? map->width : choose_width(), &style, stdout);
+	return map_text(view, map->path, map->width != 0 ? map->width : choose_width(), &style, stdout, lost);
 }
 
 /* --- to a file ------------------------------------------------------------------------------------------------ */
@@ -177,14 +177,14 @@ is_pool_file(const struct cto_view *view, const char *output)
 
 /* True, or it was said. */
 static bool
-draw_svg(const struct map *map, const struct cto_view *view, bool *memory)
+draw_svg(const struct map *map, const struct cto_view *view, bool *memory, uint64_t *lost)
 {
 	bool to_stdout = strcmp(map->output, "-") == 0, good;
 	unsigned width = map->width != 0 ? map->width : SVG_WIDTH;
 	FILE *out;
 
 	if (to_stdout) {
-		*memory = map_svg(view, map->path, width, stdout);
+		*memory = map_svg(view, map->path, width, stdout, lost);
 		return *memory;
 	}
 	if (is_pool_file(view, map->output)) {
@@ -196,7 +196,7 @@ draw_svg(const struct map *map, const struct cto_view *view, bool *memory)
 		complain("map: cannot write '%s': %s", map->output, strerror(errno));
 		return false;
 	}
-	*memory = map_svg(view, map->path, width, out);
+	*memory = map_svg(view, map->path, width, out, lost);
 	good = !ferror(out);
 	good &= fclose(out) == 0;
 	if (!good)
@@ -212,6 +212,7 @@ run(int argc, char **argv)
 	int status = parse_options(argc, argv, &map);
 	const char *fault;
 	bool memory = true, good;
+	uint64_t lost = 0;
 
 	if (status >= 0)
 		return status;
@@ -224,9 +225,12 @@ run(int argc, char **argv)
 		complain("map: cannot read the heap of '%s': %s", map.path, fault);
 		good = false;
 	} else {
-		good = map.output != NULL ? draw_svg(&map, &view, &memory) : (memory = draw_text(&map, &view));
+		good = map.output != NULL ? draw_svg(&map, &view, &memory, &lost)
+					  : (memory = draw_text(&map, &view, &lost));
 		if (!memory)
 			complain("map: no memory for the picture");
+		if (fault == NULL && lost != 0)
+			fault = "pages of the heap are in use by nothing that can be read";
 		if (good && fault != NULL && !view.open) {
 			complain("map: '%s' is damaged: %s", map.path, fault);
 			good = false;

@@ -261,7 +261,7 @@ power_of_two(uint64_t least)
 }
 
 bool
-map_svg(const struct cto_view *view, const char *path, unsigned width, FILE *out)
+map_svg(const struct cto_view *view, const char *path, unsigned width, FILE *out, uint64_t *lost)
 {
 	uint64_t pages = picture_pages(view), per_row = power_of_two((pages + MAX_ROWS - 1) / MAX_ROWS);
 	struct picture picture;
@@ -305,6 +305,7 @@ map_svg(const struct cto_view *view, const char *path, unsigned width, FILE *out
 		put_titles(&svg);
 	put_legend(&svg, legend_top, legend_width);
 	fputs("</svg>\n", out);
+	*lost = picture.total[PICTURE_LOST];
 	picture_free(&picture);
 	return true;
 }

@@ -88,7 +88,8 @@ put_legend(struct canvas *canvas, const struct picture *picture)
 }
 
 bool
-map_text(const struct cto_view *view, const char *path, unsigned width, const struct map_style *style, FILE *out)
+map_text(const struct cto_view *view, const char *path, unsigned width, const struct map_style *style, FILE *out,
+	 uint64_t *lost)
 {
 	uint64_t pages = picture_pages(view), per_cell = 1;
 	struct canvas canvas = {.out = out, .style = style};
@@ -112,6 +113,7 @@ map_text(const struct cto_view *view, const char *path, unsigned width, const st
 		}
 	}
 	put_legend(&canvas, &picture);
+	*lost = picture.total[PICTURE_LOST];
 	picture_free(&picture);
 	return true;
 }

@@ -25,6 +25,8 @@ struct command {
 
 extern const struct command command_check, command_create, command_dump, command_info, command_map, command_rm, command_run;
 
+/* --- say.c ------------------------------------------------------------------------------------------------------ */
+
 /* "pmheap: " text newline on stderr. */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -3,8 +3,10 @@
  * Rules:  R1  a file is locked when it goes: a pool that is open stays, whatever is asked for.
  *         R2  nothing goes before all files of the pool are locked and known for what they are.
  *         R3  a name goes only while it is that of the locked file.
+ *         R4  a device DAX stays, and is no pool any more: its first bytes become zero. Nothing but a pool's is taken
+ *             for one, not even by force.
  * Locks:  the pool's, exclusively.
- * Media:  reads signatures.
+ * Media:  reads signatures, clears devices.
  * Fails:  TOOL_NEGATIVE and a line on stderr.
  */
 #define _GNU_SOURCE
@@ -18,9 +20,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "api/common/dax.h"
 #include "api/common/error.h"
+#include "api/common/poolset.h"
+#include "api/pmemcto/file.h"
+#include "api/pmemcto/headers.h"
 #include "api/pmemcto/media.h"
 #include "api/pmemcto/set.h"
 #include "api/tools/pmheap.h"
@@ -28,21 +35,49 @@
 /* One file of a pool. */
 struct target {
 	const char *path;
-	uint64_t
-		size; /* that it must have to go, where nothing else shows that it is the pool's; 0: it must begin as one */
-	int fd;       /* holds the lock; -1: there is no such file, and that is all right */
+	bool unmarked; /* nothing in it shows that it is the pool's; else it must begin as one */
+	uint64_t size; /* of an unmarked one: that it must have to go, or POOLSET_AUTO */
+	int fd;        /* holds the lock; -1: there is no such file, and that is all right */
 	struct stat st;
+	bool is_device;
+	struct cto_file device; /* then this holds the lock */
 };
+
+static bool
+begins_as_pool(const struct target *target)
+{
+	char signature[sizeof(POOL_SIGNATURE)];
+
+	if (target->is_device ? cto_file_read(&target->device, 0, signature, sizeof(signature)) != 0
+			      : pread(target->fd, signature, sizeof(signature), 0) != (ssize_t)sizeof(signature))
+		return false;
+	return memcmp(signature, POOL_SIGNATURE, sizeof(signature)) == 0;
+}
 
 static bool
 is_pool(const struct target *target)
 {
-	char signature[sizeof(POOL_SIGNATURE)];
+	uint64_t size = target->is_device ? target->device.size : (uint64_t)target->st.st_size;
 
-	if (target->size != 0)
-		return (uint64_t)target->st.st_size == target->size;
-	return pread(target->fd, signature, sizeof(signature), 0) == (ssize_t)sizeof(signature) &&
-		memcmp(signature, POOL_SIGNATURE, sizeof(signature)) == 0;
+	if (target->unmarked)
+		return target->size == POOLSET_AUTO || target->size == size;
+	return begins_as_pool(target);
+}
+
+/* R4. The same for a character device. */
+static const char *
+device_obstacle(struct target *target)
+{
+	bool is_dax;
+	int error = dax_recognise(target->path, major(target->st.st_rdev), minor(target->st.st_rdev), &is_dax);
+
+	if (error != 0 || !is_dax)
+		return "it is no regular file";
+	error = cto_file_open(target->path, true, &target->device);
+	if (error != 0)
+		return error == EAGAIN ? "it is open: some program has the pool" : error_get();
+	target->is_device = true;
+	return is_pool(target) ? NULL : "it is no pool";
 }
 
 /* Why a file that is open cannot go; NULL: it can. */
@@ -53,6 +88,8 @@ obstacle(const struct removal *how, struct target *target)
 		return strerror(errno);
 	if (S_ISDIR(target->st.st_mode))
 		return "it is a directory";
+	if (S_ISCHR(target->st.st_mode))
+		return device_obstacle(target);
 	if (!S_ISREG(target->st.st_mode))
 		return "it is no regular file";
 	if (flock(target->fd, LOCK_EX | LOCK_NB) != 0)
@@ -77,6 +114,19 @@ lock_target(const struct removal *how, struct target *target)
 		return true;
 	complain("%s: cannot remove '%s': %s", how->command, target->path, why);
 	return false;
+}
+
+/* R4. */
+static bool
+clear_target(const struct removal *how, const struct target *target)
+{
+	if (headers_clear_file(&target->device) != 0) {
+		complain("%s: cannot remove '%s': %s", how->command, target->path, error_get());
+		return false;
+	}
+	if (how->verbose)
+		printf("cleared '%s'\n", target->path);
+	return true;
 }
 
 /* R3. */
@@ -112,11 +162,15 @@ remove_targets(const struct removal *how, const char *path, struct target *targe
 	if (good && (!how->ask || confirm("pmheap: remove the pool '%s'? [y/N] ", path))) {
 		for (size_t i = 0; i < n; i++)
 			if (targets[i].fd >= 0)
-				good &= unlink_target(how, &targets[i]);
+				good &= targets[i].is_device ? clear_target(how, &targets[i])
+							     : unlink_target(how, &targets[i]);
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		if (targets[i].is_device)
+			cto_file_release(&targets[i].device);
 		if (targets[i].fd >= 0)
 			close(targets[i].fd);
+	}
 	return good ? 0 : TOOL_NEGATIVE;
 }
 
@@ -134,13 +188,17 @@ remove_set(const struct removal *how, const char *path, const struct set *set)
 	}
 	for (size_t i = 0; i < set->n; i++) {
 		targets[i].path = set->part[i].path;
-		targets[i].size = set->single_header && i != 0 ? set->part[i].size : 0;
+		targets[i].unmarked = set->single_header && i != 0;
+		targets[i].size = set->part[i].size;
 	}
 	if (how->set_file) {
 		struct stat st;
 
 		targets[set->n].path = path;
-		targets[set->n].size = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+		if (stat(path, &st) == 0) {
+			targets[set->n].unmarked = true;
+			targets[set->n].size = (uint64_t)st.st_size;
+		}
 	}
 	status = remove_targets(how, path, targets, n);
 	free(targets);
@@ -151,7 +209,7 @@ int
 remove_pool(const struct removal *how, const char *path)
 {
 	struct target alone = {.path = path};
-	struct set set = { 0 };
+	struct set set = {0};
 	struct stat st;
 	int status;
 

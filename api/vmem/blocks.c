@@ -4,7 +4,7 @@
  * Rules:  K1  a pointer that the pool did not give ends the process in one line before it gets into the heap.
  * Locks:  none on the fast way.
  * Media:  none of its own.
- * Fails:  NULL with errno ENOMEM (no room) or EINVAL (bad handle or alignment, with message); errno is kept otherwise.
+ * Fails:  NULL with message and errno ENOMEM (no room) or EINVAL (bad handle or alignment); errno is kept otherwise.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -129,6 +129,22 @@ must_own(const struct cell_visit *visit, const void *p, const char *what)
 
 /* --- blocks -------------------------------------------------------------------------------------------------- */
 
+/* What a call that asked for a block gives back: the block, with errno as it was, or that there is no room. */
+static inline void *
+answer(const VMEM *vmp, void *p, size_t size, int old_errno)
+{
+	errno = p != NULL ? old_errno : ENOMEM;
+	if (__builtin_expect(p == NULL, 0))
+		ERROR_ERRNO("no room for %zu bytes in pool %p", size, (const void *)vmp);
+	return p;
+}
+
+static size_t
+total_size(size_t nmemb, size_t size)
+{
+	return __builtin_mul_overflow(nmemb, size, &size) ? SIZE_MAX : size;
+}
+
 static void *__attribute__((noinline))
 malloc_slow(VMEM *vmp, size_t size)
 {
@@ -141,8 +157,7 @@ malloc_slow(VMEM *vmp, size_t size)
 	if (pool_ready(visit.pool, vmp))
 		p = heap_malloc(visit.pool->heap, visit.cell, size);
 	cell_visit_end(&visit);
-	errno = p != NULL ? error : ENOMEM;
-	return p;
+	return answer(vmp, p, size, error);
 }
 
 void *
@@ -199,8 +214,7 @@ vmem_calloc(VMEM *vmp, size_t nmemb, size_t size)
 	if (pool_ready(visit.pool, vmp))
 		p = heap_calloc(visit.pool->heap, visit.cell, nmemb, size);
 	cell_visit_end(&visit);
-	errno = p != NULL ? error : ENOMEM;
-	return p;
+	return answer(vmp, p, total_size(nmemb, size), error);
 }
 
 void *
@@ -222,8 +236,7 @@ vmem_realloc(VMEM *vmp, void *ptr, size_t size)
 	must_own(&visit, ptr, "vmem_realloc of a pointer that is not of the pool");
 	p = heap_realloc(visit.pool->heap, visit.cell, ptr, size);
 	cell_visit_end(&visit);
-	errno = p != NULL ? error : ENOMEM;
-	return p;
+	return answer(vmp, p, size, error);
 }
 
 void *
@@ -244,8 +257,7 @@ vmem_aligned_alloc(VMEM *vmp, size_t alignment, size_t size)
 	if (pool_ready(visit.pool, vmp))
 		p = heap_aligned_alloc(visit.pool->heap, visit.cell, alignment, size);
 	cell_visit_end(&visit);
-	errno = p != NULL ? error : ENOMEM;
-	return p;
+	return answer(vmp, p, size, error);
 }
 
 char *
