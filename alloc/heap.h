@@ -102,6 +102,11 @@ void heap_postfork_child(struct heap *heap, struct tcache_cell *own_cell);
  * bytes are not among them. Only between heap_prefork and a heap_postfork_*. Stops at, and returns, fn's first
  * value that is not 0. */
 int heap_each_used_range(struct heap *heap, int (*fn)(void *ctx, size_t offset, size_t length), void *ctx);
+struct heap_media;
+
+/* The same for the superblock and what the tables hold of so many chunks alone; of a heap that nobody is attached to. */
+int heap_each_table_range(const struct heap_media *media, uint64_t chunks,
+    int (*fn)(void *ctx, size_t offset, size_t length), void *ctx);
 
 /* The region was remapped to something else behind the heap's back (fork modes of libvmmalloc). Same place as
  * heap_each_used_range, or while no other thread runs. With HEAP_BACKING_SPARSE after a clone that copied only the

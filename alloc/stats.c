@@ -205,22 +205,23 @@ up(size_t n)
 	return (n + page - 1) / page * page;
 }
 
-int
-heap_each_used_range(struct heap *heap, int (*fn)(void *ctx, size_t offset, size_t length), void *ctx)
+static int
+span_end(const struct span *span)
 {
-	struct span span = {fn, ctx, 0, 0};
-	const struct heap_media *media = heap->media;
-	uint64_t chunks = media->ready_chunks;
-	uint32_t at, n, from, ready = atomic_load_explicit(&heap->ready_pages, memory_order_relaxed);
-	int result;
+	return span->end > span->begin ? span->fn(span->ctx, span->begin, span->end - span->begin) : 0;
+}
 
-	result = span_add(&span, media->reserved, up(media->reserved + sizeof(*media)));
+static int
+add_tables(struct span *span, const struct heap_media *media, uint64_t chunks)
+{
+	int result = span_add(span, media->reserved, up(media->reserved + sizeof(*media)));
+
 	/* As they lie: the upper levels, then the lowest. */
 	for (unsigned i = 1; i <= media->nlevels && result == 0; i++) {
 		unsigned level = i % media->nlevels;
 		uint64_t nodes = (chunks + (UINT64_C(1) << (HEAP_LG_FANOUT * level)) - 1) >> (HEAP_LG_FANOUT * level);
 
-		result = span_add(&span, media->nodes_off[level] / os_page_size() * os_page_size(),
+		result = span_add(span, media->nodes_off[level] / os_page_size() * os_page_size(),
 				  up(media->nodes_off[level] + nodes * sizeof(struct node_media)));
 	}
 	const struct {
@@ -233,7 +234,27 @@ heap_each_used_range(struct heap *heap, int (*fn)(void *ctx, size_t offset, size
 		{media->bits_off, HEAP_CHUNK_PAGES * HEAP_PAGE_WORDS * sizeof(uint64_t)},
 	};
 	for (unsigned i = 0; i < sizeof(tables) / sizeof(tables[0]) && result == 0; i++)
-		result = span_add(&span, tables[i].off, up(tables[i].off + chunks * tables[i].per_chunk));
+		result = span_add(span, tables[i].off, up(tables[i].off + chunks * tables[i].per_chunk));
+	return result;
+}
+
+int
+heap_each_table_range(const struct heap_media *media, uint64_t chunks,
+    int (*fn)(void *ctx, size_t offset, size_t length), void *ctx)
+{
+	struct span span = {fn, ctx, 0, 0};
+	int result = add_tables(&span, media, chunks);
+
+	return result != 0 ? result : span_end(&span);
+}
+
+int
+heap_each_used_range(struct heap *heap, int (*fn)(void *ctx, size_t offset, size_t length), void *ctx)
+{
+	struct span span = {fn, ctx, 0, 0};
+	const struct heap_media *media = heap->media;
+	uint32_t at, n, from, ready = atomic_load_explicit(&heap->ready_pages, memory_order_relaxed);
+	int result = add_tables(&span, media, media->ready_chunks);
 
 	/* Used pages: what lies between the free runs. */
 	for (from = 0; result == 0 && from < ready; from = at + n) {
@@ -246,7 +267,5 @@ heap_each_used_range(struct heap *heap, int (*fn)(void *ctx, size_t offset, size
 		result = span_add(&span, media->pages_off + ((size_t)from << HEAP_LG_PAGE),
 				  media->pages_off + ((size_t)at << HEAP_LG_PAGE));
 	}
-	if (result == 0 && span.end > span.begin)
-		result = fn(ctx, span.begin, span.end - span.begin);
-	return result;
+	return result != 0 ? result : span_end(&span);
 }

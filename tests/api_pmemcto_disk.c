@@ -4,7 +4,7 @@
  * Each test mounts a small tmpfs in a mount namespace of its own; where that is not allowed it is skipped.
  */
 #define _GNU_SOURCE
-#include "tests/pmemcto_test.h"
+#include "tests/tool_run.h"
 
 #include <sched.h>
 #include <sys/mount.h>
@@ -180,4 +180,121 @@ Test(api_pmemcto_disk, no_inode_left_for_a_new_pool)
 	cr_expect_eq(files_in_dir(), 1);
 	unlink(in_dir("file"));
 	pmemcto_close(pool_make(in_dir("new"), 20 * MIB));
+}
+
+/* --- copies with holes ----------------------------------------------------------------------------------------- */
+
+/* Copies what is not zero. */
+static void
+copy_sparse(const char *from, const char *to)
+{
+	static const char zeros[4096];
+	int in = open(from, O_RDONLY), out = open(to, O_RDWR | O_CREAT | O_EXCL, 0600);
+	struct stat st = file_stat(from);
+	char page[4096];
+
+	cr_assert(in >= 0 && out >= 0);
+	cr_assert_eq(ftruncate(out, st.st_size), 0);
+	for (off_t at = 0; at < st.st_size; at += (off_t)sizeof(page)) {
+		cr_assert_eq(pread(in, page, sizeof(page), at), (ssize_t)sizeof(page));
+		if (memcmp(page, zeros, sizeof(page)) != 0)
+			cr_assert_eq(pwrite(out, page, sizeof(page), at), (ssize_t)sizeof(page));
+	}
+	close(in);
+	close(out);
+}
+
+/* Some of everything, and slabs that are not in the first pages of the tables. */
+static void
+fill_some(PMEMctopool *pcp)
+{
+	void *p[4000];
+
+	for (unsigned i = 0; i < 4000; i++)
+		p[i] = pmemcto_malloc(pcp, i % 16 == 0 ? 9000 : 16 + i * 7 % 400);
+	for (unsigned i = 0; i < 4000; i += 2)
+		pmemcto_free(pcp, p[i]);
+}
+
+/* On tmpfs even a load from a hole takes a page. */
+Test(api_pmemcto_disk, a_copy_with_holes_is_looked_at_on_a_full_disk)
+{
+	PMEMctopool *pcp;
+	blkcnt_t blocks;
+
+	MOUNT_OR_SKIP("size=80m");
+	pcp = pool_make(in_dir("whole"), 32 * MIB);
+	fill_some(pcp);
+	pmemcto_close(pcp);
+	copy_sparse(in_dir("whole"), in_dir("copy"));
+	cr_assert_eq(unlink(in_dir("whole")), 0);
+	blocks = file_stat(in_dir("copy")).st_blocks;
+	cr_assert_lt(blocks * 512, (blkcnt_t)(16 * MIB));
+	fill_disk();
+	cr_expect_eq(pmemcto_check(in_dir("copy"), "test"), 1, "%s", pmemcto_errormsg());
+	went_well(tool("check", file_in_dir("copy")));
+	went_well(tool("info", file_in_dir("copy")));
+	went_well(tool("map", file_in_dir("copy")));
+	went_well(tool("dump", file_in_dir("copy")));
+	cr_expect_eq(file_stat(in_dir("copy")).st_blocks, blocks, "looking at it makes it no larger");
+	REFUSED(pmemcto_open(in_dir("copy"), "test"), ENOSPC);
+	cr_assert_eq(unlink(in_dir("filler")), 0);
+	cr_expect_eq(pmemcto_check(in_dir("copy"), "test"), 1);
+	pmemcto_close(pool_reopen(in_dir("copy")));
+}
+
+/* As file_hash(), by reading: that takes no page of a hole. */
+static uint64_t
+file_sum(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+	uint64_t page[512], sum = 0;
+
+	while (read(fd, page, sizeof(page)) == (ssize_t)sizeof(page))
+		for (unsigned i = 0; i < 512; i++)
+			sum = (sum ^ page[i]) * UINT64_C(0x100000001b3);
+	close(fd);
+	return sum;
+}
+
+static void
+repair_on_full_disk(bool sparse)
+{
+	uint64_t sum;
+	int status;
+
+	IN_CHILD(status, {
+		PMEMctopool *pcp;
+
+		if (sparse)
+			file_make(in_dir("whole"), 64 * MIB);
+		pcp = sparse ? pmemcto_create(in_dir("whole"), "test", 0, 0600) : pool_make(in_dir("whole"), 32 * MIB);
+		if (pcp == NULL)
+			_exit(1);
+		fill_some(pcp);
+	});
+	cr_assert_eq(status, 0);
+	copy_sparse(in_dir("whole"), in_dir("copy"));
+	cr_assert_eq(unlink(in_dir("whole")), 0);
+	fill_disk();
+	sum = file_sum(in_dir("copy"));
+	assert_in(tool("check", file_in_dir("copy"))->out, "it can be repaired");
+	complained(tool("check", "--repair", "--yes", "--json", file_in_dir("copy")), 1, "No space left on device");
+	cr_expect_eq(file_sum(in_dir("copy")), sum);
+	cr_assert_eq(unlink(in_dir("filler")), 0);
+	went_well(tool("check", "--repair", "--yes", file_in_dir("copy")));
+	pmemcto_close(pool_reopen(in_dir("copy")));
+	went_well(tool("check", file_in_dir("copy")));
+}
+
+Test(api_pmemcto_disk, a_copy_with_holes_is_repaired_when_there_is_room)
+{
+	MOUNT_OR_SKIP("size=80m");
+	repair_on_full_disk(false);
+}
+
+Test(api_pmemcto_disk, the_same_of_a_pool_that_had_holes)
+{
+	MOUNT_OR_SKIP("size=80m");
+	repair_on_full_disk(true);
 }

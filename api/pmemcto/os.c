@@ -138,6 +138,22 @@ cto_os_all_holes(int fd)
 	return lseek(fd, 0, SEEK_DATA) < 0 && errno == ENXIO;
 }
 
+bool
+cto_os_next_hole(int fd, uint64_t from, uint64_t *begin, uint64_t *end)
+{
+	off_t size = lseek(fd, 0, SEEK_END), hole = lseek(fd, (off_t)from, SEEK_HOLE), data;
+
+	/* lseek(2): the end of the file counts as a hole */
+	if (hole < 0 || hole >= size)
+		return false;
+	data = lseek(fd, hole, SEEK_DATA);
+	if (data < 0 && errno != ENXIO) /* ENXIO: no data up to the end */
+		return false;
+	*begin = (uint64_t)hole;
+	*end = (uint64_t)(data < 0 ? size : data);
+	return true;
+}
+
 int
 cto_os_read(int fd, uint64_t offset, void *buf, size_t n)
 {
@@ -209,6 +225,14 @@ cto_os_map_over(void *at, size_t size, int fd, uint64_t offset, bool shared)
 	int flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE | MAP_FIXED;
 
 	return mmap(at, size, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset) == MAP_FAILED ? errno : 0;
+}
+
+int
+cto_os_map_zeros_over(void *at, size_t size)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+
+	return mmap(at, size, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? errno : 0;
 }
 
 int

@@ -35,6 +35,8 @@ int cto_os_stat(int fd, struct cto_os_stat *st);
 int cto_os_stat_path(const char *path, struct cto_os_stat *st);
 /* True when the file is known to hold nothing but holes. */
 bool cto_os_all_holes(int fd);
+/* The first hole that ends behind `from`. False: there is none, or the file system does not tell. */
+bool cto_os_next_hole(int fd, uint64_t from, uint64_t *begin, uint64_t *end);
 /* All n bytes, or EIO. */
 int cto_os_read(int fd, uint64_t offset, void *buf, size_t n);
 /* From the start to the end of the file, but not more than `size` bytes: *n. */
@@ -51,6 +53,8 @@ void cto_os_unlock(int fd);
 /* Maps bytes of the file for reading and writing in place of what is at `at`; not shared: stores stay in this process,
  * and a file that is open for reading alone will do. */
 int cto_os_map_over(void *at, size_t size, int fd, uint64_t offset, bool shared);
+/* The same with memory of this process that reads as zero. */
+int cto_os_map_zeros_over(void *at, size_t size);
 /* Returns when all that was written to those pages, and the file's own blocks, are durable. */
 int cto_os_sync(void *addr, size_t size);
 int cto_os_sync_file(int fd);

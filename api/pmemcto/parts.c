@@ -8,6 +8,8 @@
  *         L4  a part lies where its file can be mapped: places in files and in the pool are multiples of the system's page,
  *             or of what a device asks for. So sets whose parts have headers of 4096 bytes, or odd numbers of pages of
  *             4096 bytes, are refused where pages are larger.
+ *         L5  a private mapping has no holes of the file in it. On tmpfs a load from one takes a page of the file system,
+ *             so looking at a pool would make its file larger, and be SIGBUS when the file system is full.
  * Locks:  those of the files.
  * Media:  writes nothing into the files. A new file is as long as the set says, and reserved.
  * Fails:  with an errno value; what was opened before is closed.
@@ -26,6 +28,8 @@
 #include "api/pmemcto/media.h"
 #include "api/pmemcto/os.h"
 #include "api/pmemcto/set.h"
+
+#define MOST_HOLES 16384u /* per part; sysctl vm.max_map_count is 65530 */
 
 /* --- the list ------------------------------------------------------------------------------------------------ */
 
@@ -416,6 +420,24 @@ parts_reserve(const struct parts *parts)
 
 /* --- mappings ------------------------------------------------------------------------------------------------ */
 
+/* L5, as far as the kernel's limit on the number of mappings allows: each hole is one. */
+static void
+cover_holes(const struct part *part, char *base)
+{
+	uint64_t page = sys_page_size(), at = part->skip, end = part->skip + part->length, hole, data;
+
+	for (unsigned n = 0; n < MOST_HOLES && at < end && cto_os_next_hole(part->file.fd, at, &hole, &data); n++) {
+		at = data;
+		hole = (hole + page - 1) / page * page;
+		if (hole < part->skip)
+			hole = part->skip;
+		data = data < end ? data / page * page : end;
+		if (hole < data &&
+		    cto_os_map_zeros_over(base + part->at + (hole - part->skip), data - hole) != 0)
+			break;
+	}
+}
+
 int
 parts_map_over(const struct parts *parts, void *base, enum parts_sharing sharing)
 {
@@ -432,6 +454,8 @@ parts_map_over(const struct parts *parts, void *base, enum parts_sharing sharing
 			sys_unmap(base, parts->size);
 			return error;
 		}
+		if (sharing == PARTS_PRIVATE)
+			cover_holes(part, base);
 	}
 	return 0;
 }

@@ -4,6 +4,8 @@
  * Rules:  R1  `consistent` 0 is durable before the first change, as for a program that opens the pool (C1 of pmemcto.c).
  *         R2  every byte is durable before `consistent` is 1.
  *         R3  a pool that cannot be repaired is left as it was found.
+ *         R4  a copy of a pool may have holes where the tables held zeros. They are filled before the first change: a
+ *             store into one would be SIGBUS when the file system is full.
  * Locks:  the view's, on the files.
  * Media:  `consistent`, the root pointer and the checksums of the descriptor; the heap through alloc/repair.c.
  * Fails:  with an errno value; message and errno are set unless it is EINVAL.
@@ -110,6 +112,29 @@ clear_wrong_root(struct pool_desc_media *desc)
 	return root;
 }
 
+static int
+reserve_range(void *ctx, size_t offset, size_t length)
+{
+	return parts_reserve_range(ctx, offset, length);
+}
+
+/* R4 */
+static int
+reserve(const struct cto_view *view)
+{
+	struct survey survey;
+	uint64_t chunks;
+
+	if (view->parts.allocated >= view->parts.file_size || !cto_view_survey(view, &survey))
+		return 0; /* nothing is missing; or heap_repair() says what is wrong, and writes nothing */
+	if ((view->front.desc.flags & POOL_FLAG_RESERVED) != 0)
+		return parts_reserve(&view->parts);
+	/* what lies behind the chunks in use is looked at, too */
+	chunks = (survey.ready + HEAP_CHUNK_PAGES - 1) / HEAP_CHUNK_PAGES;
+	chunks += chunks < survey.layout.nchunks;
+	return heap_each_table_range(&survey.layout, chunks, reserve_range, (void *)(uintptr_t)&view->parts);
+}
+
 int
 cto_repair(const struct cto_view *view, void *base, enum parts_sharing sharing, const struct heap_progress *progress,
 	   struct cto_repair_report *report)
@@ -120,7 +145,10 @@ cto_repair(const struct cto_view *view, void *base, enum parts_sharing sharing, 
 	uint8_t found = atomic_load_explicit(&desc->consistent, memory_order_relaxed);
 
 	memset(report, 0, sizeof(*report));
-	int error = mark(&target, 0); /* R1 */
+	int error = sharing == PARTS_SHARED ? reserve(view) : 0;
+	if (error != 0)
+		return error;
+	error = mark(&target, 0); /* R1 */
 	if (error == 0)
 		error = heap_repair(&config, progress, &report->heap);
 	if (error == EINVAL && report->heap.why[0] != '\0') {
