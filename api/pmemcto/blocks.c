@@ -3,7 +3,7 @@
  * Owns:   nothing: a call finds its pool and its thread's cache by api/common/cells.h, the heap does the rest.
  * Rules:  K1  a pointer that the pool did not give, and a free into a pool that is not open, end the process in one line:
  *             going on would lose data that is meant to last. Only the child of a fork, whose parent still has the pool,
- *             is told by errno (pmemcto.c, C4).
+ *             is told by errno (pool.h, C4).
  * Locks:  none on the fast way.
  * Media:  none of its own.
  * Fails:  NULL with message and errno ENOMEM (no room) or EINVAL (bad handle or alignment); errno is kept otherwise.

@@ -1,6 +1,6 @@
 /* media.h -- what a libpmemcto pool keeps before its heap: the first 8192 bytes of the file
  *
- * Owns:   layout, checksums and verdicts. Who reads or writes the file is file.c, who decides when is pmemcto.c.
+ * Owns:   layout, checksums and verdicts. Who reads or writes the file is file.c, who decides when are create.c, open.c and close.c.
  * Rules:  D1  header and descriptor begin as the published format has them, so that its tools recognise the file; a
  *             private incompatible feature makes the published library refuse it.
  *         D2  `base` is the one address in the file: the program's own pointers are good there only. The heap behind

@@ -6,7 +6,7 @@
  *         A3  where the range cannot be had (a small address space, a checker that allows only its own addresses),
  *             any place that the kernel gives will do.
  * Locks:  registry_lock while looking at the places of open pools.
- * Media:  none; the choice is recorded by pmemcto.c.
+ * Media:  none; the choice is recorded by create.c.
  * Fails:  ENOMEM; nothing is reserved.
  */
 #define _GNU_SOURCE

@@ -1,7 +1,7 @@
 /* repair.c -- a pool judged whole, and a pool that was not closed made one that was
  *
  * Owns:   the order in which a repair becomes durable.
- * Rules:  R1  `consistent` 0 is durable before the first change, as for a program that opens the pool (C1 of pmemcto.c).
+ * Rules:  R1  `consistent` 0 is durable before the first change, as for a program that opens the pool (C1 of pool.h).
  *         R2  every byte is durable before `consistent` is 1.
  *         R3  a pool that cannot be repaired is left as it was found.
  *         R4  a copy of a pool may have holes where the tables held zeros. They are filled before the first change: a
@@ -18,7 +18,7 @@
 #include "alloc/heap_media.h"
 #include "api/common/error.h"
 #include "api/common/format.h"
-#include "api/common/os.h"
+#include "api/pmemcto/front.h"
 
 static struct heap_config
 config_at(const struct cto_view *view, void *base)
@@ -67,20 +67,10 @@ struct target {
 };
 
 static int
-sync_range(const struct target *target, void *addr, size_t size)
-{
-	return target->sharing == PARTS_SHARED ? parts_sync(target->parts, addr, size) : 0;
-}
-
-/* The mark, with the page of the system that holds it. */
-static int
 mark(const struct target *target, uint8_t consistent)
 {
-	size_t page = sys_page_size();
-	uintptr_t at = (uintptr_t)&target->front->desc & ~(uintptr_t)(page - 1);
-
-	atomic_store_explicit(&target->front->desc.consistent, consistent, memory_order_release);
-	return sync_range(target, (void *)at, page);
+	front_set_consistent(target->front, consistent);
+	return target->sharing == PARTS_SHARED ? front_sync(target->parts, target->front) : 0;
 }
 
 /* R2 */
@@ -91,11 +81,11 @@ close_durably(const struct target *target)
 	const struct heap_media *media = (const struct heap_media *)((const char *)target->front + desc->heap_offset);
 
 	media_seal(desc, media->checksum);
-	int error = sync_range(target, target->front, desc->size);
+	int error = target->sharing == PARTS_SHARED ? parts_sync(target->parts, target->front, desc->size) : 0;
 	if (error == 0)
 		error = mark(target, 1);
 	if (error != 0)
-		atomic_store_explicit(&desc->consistent, 0, memory_order_release);
+		front_set_consistent(target->front, 0);
 	return error;
 }
 

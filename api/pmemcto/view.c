@@ -14,6 +14,7 @@
 
 #include "alloc/heap_media.h"
 #include "api/common/error.h"
+#include "api/pmemcto/front.h"
 #include "api/pmemcto/headers.h"
 
 /* The headers, where there is a whole one. */
@@ -163,12 +164,9 @@ cto_view_heap(const struct cto_view *view)
 {
 	const struct pool_desc_media *desc = &view->front.desc;
 
-	return (struct heap_config){
-		.base = view->base,
-		.size = desc->size,
-		.reserved = desc->heap_offset,
-		.backing = (desc->flags & POOL_FLAG_RESERVED) != 0 ? HEAP_BACKING_FULL : HEAP_BACKING_SPARSE,
-		.min_align = 16,
-		.name = "pmheap",
-	};
+	struct heap_config config =
+		front_heap_config(view->base, desc->size, desc->heap_offset, desc->flags, false);
+
+	config.name = "pmheap";
+	return config;
 }
