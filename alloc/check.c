@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "alloc/extent.h"
+#include "alloc/guard.h"
 #include "alloc/heap_state.h"
 #include "alloc/os.h"
 #include "alloc/slab.h"
@@ -236,7 +237,7 @@ caches_ok(struct walk *walk)
 			}
 		}
 	}
-	if (room != atomic_load(&heap->media->cache_room))
+	if (room + guard_held_bytes(heap) != atomic_load(&heap->media->cache_room))
 		return fail(walk, "the room of caches is not what the superblock says (T5)");
 	return true;
 }
@@ -252,11 +253,13 @@ heap_check_watched(struct heap *heap, const struct heap_progress *progress, char
 {
 	struct walk walk = {.heap = heap, .why = "", .progress = progress};
 
+	guard_hold(heap);
 	tcache_freeze_all(heap);
 	walk.ready = atomic_load(&heap->ready_pages);
 	bool ok = superblock_ok(&walk) && extent_valid(heap, &walk.why) && extents_ok(&walk) && bins_ok(&walk) &&
 		  caches_ok(&walk);
 	tcache_thaw_all(heap);
+	guard_let_go(heap);
 	if (why != NULL && why_size > 0) {
 		size_t n = strlen(walk.why);
 

@@ -17,6 +17,7 @@
 #include "alloc/assert.h"
 #include "alloc/bin.h"
 #include "alloc/extent.h"
+#include "alloc/guard.h"
 #include "alloc/heap_state.h"
 #include "alloc/os.h"
 #include "alloc/page_map.h"
@@ -95,12 +96,17 @@ heap_state_new(const struct heap_config *config, const struct heap_media *layout
 		os_unmap(heap, state_size());
 		return NULL;
 	}
+	if (config->guard != 0 && guard_new(heap, config->guard) != 0) {
+		heap_state_delete(heap);
+		return NULL;
+	}
 	return heap;
 }
 
 void
 heap_state_delete(struct heap *heap)
 {
+	guard_delete(heap);
 	tcache_fini(heap);
 	os_unmap(heap, state_size());
 }
@@ -161,6 +167,7 @@ heap_attach(struct heap **out, const struct heap_config *config)
 	atomic_store(&heap->committed_pages, found.committed_pages);
 	/* Not whole again before it is detached: a process that dies meanwhile leaves no valid superblock. */
 	heap->media->checksum = 0;
+	guard_adopt(heap);
 	*out = heap;
 	return 0;
 }
@@ -168,6 +175,7 @@ heap_attach(struct heap **out, const struct heap_config *config)
 void
 heap_detach(struct heap *heap)
 {
+	guard_release_all(heap);
 	tcache_freeze_all(heap);
 	tcache_drain_all(heap);
 	bin_drop_empty(heap);
@@ -230,13 +238,29 @@ block_size(const struct heap *heap, unsigned sc, uint32_t page)
 }
 
 size_t
-heap_usable_size(struct heap *heap, const void *p)
+heap_plain_usable_size(const struct heap *heap, const void *p)
 {
 	uint32_t page;
 	unsigned sc = block_at(heap, p, "usable size asked of a block that is not allocated:",
 			       "usable size asked of a pointer inside a block:", &page);
 
 	return block_size(heap, sc, page);
+}
+
+size_t
+heap_realloc_usable_size(const struct heap *heap, const void *p)
+{
+	uint32_t page;
+	unsigned sc = block_at(heap, p, "realloc of a block that is not allocated:",
+			       "realloc of a pointer inside a block:", &page);
+
+	return block_size(heap, sc, page);
+}
+
+size_t
+heap_usable_size(struct heap *heap, const void *p)
+{
+	return heap->guard == NULL ? heap_plain_usable_size(heap, p) : guard_usable_size(heap, p);
 }
 
 /* --- taking -------------------------------------------------------------------------------------------------- */
@@ -363,7 +387,15 @@ allocate(struct heap *heap, struct tcache_cell *cell, const struct request *requ
 void *
 heap_malloc_slow(struct heap *heap, struct tcache_cell *cell, size_t size)
 {
-	struct request request = {size, 0, false};
+	if (heap->guard != NULL)
+		return guard_alloc(heap, 0, size);
+	return heap_plain_alloc(heap, cell, 0, size);
+}
+
+void *
+heap_plain_alloc(struct heap *heap, struct tcache_cell *cell, size_t align, size_t size)
+{
+	struct request request = {size, align, false};
 
 	return allocate(heap, cell, &request);
 }
@@ -378,6 +410,8 @@ heap_calloc(struct heap *heap, struct tcache_cell *cell, size_t n, size_t size)
 	void *p = heap_malloc_try(cell, total);
 	if (p != NULL)
 		return memset(p, 0, total);
+	if (heap->guard != NULL)
+		return guard_calloc(heap, total);
 	struct request request = {total, 0, true};
 	return allocate(heap, cell, &request);
 }
@@ -390,6 +424,8 @@ heap_aligned_alloc(struct heap *heap, struct tcache_cell *cell, size_t align, si
 	ASSERT1(align != 0 && (align & (align - 1)) == 0);
 	if (align <= 16)
 		return heap_malloc(heap, cell, size);
+	if (heap->guard != NULL)
+		return guard_alloc(heap, align, size);
 	unsigned sc = slab_class_of(&request);
 	if (sc != 0) {
 		void *p = heap_malloc_try(cell, sc_size(sc));
@@ -404,6 +440,15 @@ heap_aligned_alloc(struct heap *heap, struct tcache_cell *cell, size_t align, si
 
 void
 heap_free_slow(struct heap *heap, struct tcache_cell *cell, void *p)
+{
+	if (heap->guard != NULL)
+		guard_free(heap, p);
+	else
+		heap_plain_free(heap, cell, p);
+}
+
+void
+heap_plain_free(struct heap *heap, struct tcache_cell *cell, void *p)
 {
 	struct tcache *tc = tcache_enter(heap, cell);
 	uint32_t page;
@@ -474,6 +519,8 @@ smaller_block(struct heap *heap, struct tcache_cell *cell, size_t size)
 void *
 heap_realloc(struct heap *heap, struct tcache_cell *cell, void *p, size_t size)
 {
+	if (heap->guard != NULL)
+		return guard_realloc(heap, p, size);
 	/* The block is the caller's, so its records hold still: looking needs no lock. */
 	uint32_t page;
 	unsigned sc = block_at(heap, p, "realloc of a block that is not allocated:",
@@ -513,6 +560,7 @@ heap_realloc(struct heap *heap, struct tcache_cell *cell, void *p, size_t size)
 void
 heap_prefork(struct heap *heap)
 {
+	guard_hold(heap);
 	tcache_freeze_all(heap);
 	for (unsigned sc = 1; sc <= SC_SLAB_COUNT; sc++)
 		lock_take(&heap->bins[sc].lock);
@@ -528,6 +576,7 @@ heap_postfork_parent(struct heap *heap)
 	for (unsigned sc = 1; sc <= SC_SLAB_COUNT; sc++)
 		lock_drop(&heap->bins[sc].lock);
 	tcache_thaw_all(heap);
+	guard_let_go(heap);
 }
 
 void
@@ -535,6 +584,7 @@ heap_postfork_child(struct heap *heap, struct tcache_cell *own_cell)
 {
 	lock_order_exempt(-1);
 	tcache_thaw_child(heap, own_cell);
+	guard_renew(heap);
 	atomic_store_explicit(&heap->purge_busy, 0, memory_order_relaxed);
 }
 

@@ -42,7 +42,19 @@ struct heap_config {
 	enum heap_backing backing;
 	bool zeroed;               /* heap_create: the whole region reads as zero (a fresh file) */
 	size_t min_align;          /* every block is a multiple of this: 8 or 16 */
+	unsigned guard;            /* HEAP_GUARD_*; 0: a heap that trusts its callers (guard.h) */
 	const char *name;          /* prefix of fatal messages, e.g. "libvmem"; static string */
+};
+
+/* Any of these takes the thread caches away: each call is slow, and a free of what was freed is found at once. */
+enum heap_guard {
+	HEAP_GUARD_ON = 1,         /* no more than that */
+	HEAP_GUARD_RANDOM = 2,     /* which of some slots is handed out is left to chance */
+	HEAP_GUARD_QUARANTINE = 4, /* freed blocks wait before they are used again */
+	HEAP_GUARD_ZERO = 8,       /* freed blocks are cleared, and are still clear when they are used again */
+	HEAP_GUARD_CANARY = 16,    /* bytes behind a block are looked at when it is freed */
+	HEAP_GUARD_WATCH = 32,     /* memcheck or AddressSanitizer is told of each block */
+	HEAP_GUARD_ALL = HEAP_GUARD_ON | HEAP_GUARD_RANDOM | HEAP_GUARD_QUARANTINE | HEAP_GUARD_ZERO | HEAP_GUARD_CANARY,
 };
 
 #define HEAP_LG_PAGE 12

@@ -11,6 +11,8 @@
 #include "alloc/heap_media.h"
 #include "alloc/lock.h"
 
+struct guard;
+
 /* Process side of a size class. One cache line, so that two classes' locks do not share one. */
 struct bin {
 	_Alignas(64) struct lock lock; /* LOCK_BIN */
@@ -34,7 +36,8 @@ struct heap {
 	struct node_media *nodes[HEAP_MAX_LEVELS];
 	const char *name;
 	bool zeroed;         /* tables that were never touched read as zero */
-	bool caches_allowed; /* the kernel can hold caches still, os_barrier_ready() */
+	bool caches_allowed; /* the kernel can hold caches still, os_barrier_ready(), and there is no guard */
+	struct guard *guard; /* NULL: none */
 	size_t cache_max;    /* bytes per cache at the most, T3 */
 
 	/* changes only while the world is held (heap_set_backing) */
@@ -83,6 +86,13 @@ bool heap_config_valid(const struct heap_config *config);
 /* Process state over a superblock whose layout is `layout`, no chunk ready. The region is not touched. NULL: no memory. */
 struct heap *heap_state_new(const struct heap_config *config, const struct heap_media *layout);
 void heap_state_delete(struct heap *heap);
+
+/* --- heap.c, for guard.c: what the public functions do where there is no guard ---------------------------------- */
+
+void *heap_plain_alloc(struct heap *heap, struct tcache_cell *cell, size_t align, size_t size);
+void heap_plain_free(struct heap *heap, struct tcache_cell *cell, void *p);
+size_t heap_plain_usable_size(const struct heap *heap, const void *p);
+size_t heap_realloc_usable_size(const struct heap *heap, const void *p); /* the same, with realloc's words for no block */
 
 static inline char *
 heap_page_addr(const struct heap *heap, uint32_t page)

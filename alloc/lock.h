@@ -16,7 +16,8 @@
 #include <stdint.h>
 
 enum lock_rank {
-	LOCK_TCACHES = 1, /* heap->caches_lock: the list of caches; held for freeze, fork, check */
+	LOCK_GUARD = 1,   /* guard->lock: the blocks of a guarded heap; held through each call */
+	LOCK_TCACHES,     /* heap->caches_lock: the list of caches; held for freeze, fork, check */
 	LOCK_TCACHE,      /* tcache->lock: one cache, its claims; held by its thread through every slow call */
 	LOCK_BIN,         /* bin->lock: lists of one size class, slab states except claims */
 	LOCK_EXTENT,      /* heap->extent_lock: free-page index, ready part of the tables */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -165,6 +166,14 @@ os_yield(unsigned tries)
 	int saved = errno;
 	syscall(SYS_nanosleep, &nap, NULL); /* the function of that name is a cancellation point */
 	errno = saved;
+}
+
+uint64_t
+os_random(void)
+{
+	uint64_t word;
+
+	return getrandom(&word, sizeof(word), GRND_NONBLOCK) == sizeof(word) ? word : os_now_ns();
 }
 
 uint64_t

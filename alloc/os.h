@@ -46,6 +46,7 @@ void os_wait(_Atomic uint32_t *word, uint32_t expected);
 void os_wake(_Atomic uint32_t *word, int n);
 void os_yield(unsigned tries); /* lets another thread run: at first by sched_yield(2), after some tries by a nap */
 
+uint64_t os_random(void); /* getrandom(2); of the clock while that has nothing yet */
 uint64_t os_now_ns(void); /* monotonic */
 
 /* "name: what [0x<p>]" and a newline on stderr, then abort(). p NULL: no address is shown. */

@@ -119,6 +119,9 @@ make(struct cto_pool *pool, const char *layout, struct place *place)
 	if (error != 0)
 		goto fail_map;
 	config = front_heap_config(place->base, size, front_heap_offset(), flags, zeroed);
+	error = front_guard(&config.guard);
+	if (error != 0)
+		goto fail_map;
 	error = heap_create(&pool->live.heap, &config);
 	if (error != 0) {
 		error = error == ENOMEM && !fresh ? ENOSPC : error;

@@ -5,10 +5,15 @@
  * Media:  `consistent`.
  * Fails:  as msync(2) does.
  */
+#define _GNU_SOURCE
 #include "api/pmemcto/front.h"
 
+#include <errno.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
+#include "api/common/error.h"
+#include "api/common/harden.h"
 #include "api/common/os.h"
 
 int
@@ -59,4 +64,15 @@ front_heap_config(void *base, size_t size, size_t reserved, uint32_t flags, bool
 		.min_align = 16,
 		.name = "libpmemcto",
 	};
+}
+
+int
+front_guard(unsigned *guard)
+{
+	const char *text = secure_getenv("PMEMCTO_HARDEN");
+
+	if (harden_flags(text, guard) == 0)
+		return 0;
+	ERROR("invalid PMEMCTO_HARDEN: %s", text);
+	return errno = EINVAL;
 }

@@ -28,4 +28,7 @@ void front_protect(void *base);
 /* What heap_create() and heap_attach() have to know; `flags` are the descriptor's. */
 struct heap_config front_heap_config(void *base, size_t size, size_t reserved, uint32_t flags, bool zeroed);
 
+/* heap_config.guard as this process wants it: nothing of it is in the file. 0, or EINVAL with message and errno. */
+int front_guard(unsigned *guard);
+
 #endif

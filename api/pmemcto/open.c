@@ -110,12 +110,15 @@ heap_fault(const struct pool_desc_media *desc, bool *other_version)
 }
 
 static int
-attach(const char *path, const struct pool_desc_media *desc, struct heap **heap)
+attach(const char *path, const struct pool_desc_media *desc, bool to_use, struct heap **heap)
 {
 	struct heap_config config =
 	    front_heap_config((void *)(uintptr_t)desc->base, desc->size, desc->heap_offset, desc->flags, false);
-	int error = heap_attach(heap, &config);
+	int error = to_use ? front_guard(&config.guard) : 0;
 
+	if (error != 0)
+		return error;
+	error = heap_attach(heap, &config);
 	errno = error;
 	if (error == EINVAL)
 		refuse(path, "the heap is damaged: its superblock is wrong");
@@ -209,7 +212,7 @@ pmemcto_open(const char *path, const char *layout)
 	error = fault != NULL ? refuse(path, fault) : mark_open(&pool->parts, mapped);
 	if (error != 0)
 		goto fail_map;
-	error = attach(path, &front.desc, &pool->live.heap);
+	error = attach(path, &front.desc, true, &pool->live.heap);
 	if (error != 0)
 		goto fail_mark;
 	error = refill(&pool->parts, &front.desc, pool->live.heap);
@@ -251,7 +254,7 @@ check_heap(const char *path, const struct pool_desc_media *desc)
 		errno = refuse(path, fault);
 		return other_version ? -1 : 0;
 	}
-	error = attach(path, desc, &heap);
+	error = attach(path, desc, false, &heap);
 	if (error != 0) {
 		errno = error;
 		return error == EINVAL ? 0 : -1;

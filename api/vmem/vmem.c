@@ -12,12 +12,15 @@
  * Media:  the heap's (alloc/heap.h), behind one page of ours that is never written.
  * Fails:  NULL or -1 with errno and message; nothing is left behind.
  */
+#define _GNU_SOURCE
 #include "api/vmem/pool.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "api/common/error.h"
 #include "api/common/format.h"
+#include "api/common/harden.h"
 #include "api/common/log.h"
 #include "api/common/os.h"
 
@@ -98,8 +101,15 @@ make(struct vmem_pool *pool, void *base, size_t size, enum heap_backing backing,
 		.name = "libvmem",
 	};
 	struct vmem_pool *old;
-	int error = heap_create(&pool->live.heap, &config);
+	const char *harden = secure_getenv("VMEM_HARDEN");
+	int error = harden_flags(harden, &config.guard);
 
+	if (error != 0) {
+		ERROR("invalid VMEM_HARDEN: %s", harden);
+		errno = error;
+		return NULL;
+	}
+	error = heap_create(&pool->live.heap, &config);
 	if (error != 0) {
 		errno = error;
 		ERROR("pool creation failed");

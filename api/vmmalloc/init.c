@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "alloc/heap.h"
+#include "api/common/harden.h"
 #include "api/common/log.h"
 #include "api/common/os.h"
 #include "api/common/parse.h"
@@ -31,6 +32,7 @@
 #define ENV_DIR "VMMALLOC_POOL_DIR"
 #define ENV_SIZE "VMMALLOC_POOL_SIZE"
 #define ENV_FORK "VMMALLOC_FORK"
+#define ENV_HARDEN "VMMALLOC_HARDEN"
 #define ENV_LOG_FILE "VMMALLOC_LOG_FILE"
 #define ENV_LOG_STATS "VMMALLOC_LOG_STATS"
 
@@ -93,6 +95,9 @@ create_pool(const char *dir, size_t size, enum fork_mode mode)
 		.min_align = 16,
 		.name = "libvmmalloc",
 	};
+	const char *harden = secure_getenv(ENV_HARDEN);
+	if (harden_flags(harden, &config.guard) != 0)
+		log_fatal("incorrect " ENV_HARDEN " value (%s)", harden);
 	error = heap_create(&heap, &config);
 	if (error != 0)
 		creation_failed(error);
