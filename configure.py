@@ -304,6 +304,9 @@ TESTS = {
         'api_vmem_load',
         'nth_vmmalloc_calls',
     ],
+    '': [  # nothing of ours: they start programs
+        'misuse_programs',
+    ],
 }
 
 # Stands in for libc's system calls in these tests, and, as tests/libfault.so, in programs that tests start.
@@ -334,6 +337,7 @@ TEST_PROGRAMS = {
         'pmem_calls',
     ],
     'pmemcto': [
+        'cto_misuse',
         'cto_model',
         'cto_session',
     ],
@@ -342,6 +346,7 @@ TEST_PROGRAMS = {
     ],
     'vmem': [
         'vmem_calls',
+        'vmem_misuse',
     ],
     'vmem.a': [
         'vmem_calls_static',

@@ -304,7 +304,7 @@ guard_delete(struct heap *heap)
 	if (guard == NULL)
 		return;
 	if (guard->watched)
-		watch_open(heap->pages, (size_t)heap->npages << HEAP_LG_PAGE);
+		watch_open(heap->pages, (size_t)heap->npages << HEAP_LG_PAGE, heap->backing != HEAP_BACKING_GIVEN);
 	os_unmap(guard->table, guard->room * sizeof(*guard->table));
 	os_unmap(guard, guard_size());
 	heap->guard = NULL;

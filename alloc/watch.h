@@ -40,14 +40,14 @@
 /* Bytes kept between two blocks, so that running over one is seen. */
 #define WATCH_REDZONE ((size_t)16)
 
-/* Somebody is there to be told. */
+/* The program runs under memcheck; no other tool of valgrind answers this request. */
 static inline bool
-watch_present(void)
+watch_memcheck(void)
 {
-#if WATCH_ASAN
-	return true;
-#elif WATCH_MEMCHECK
-	return RUNNING_ON_VALGRIND != 0;
+#if WATCH_MEMCHECK
+	char byte = 0;
+
+	return VALGRIND_MAKE_MEM_DEFINED(&byte, 1) != 0;
 #else
 	return false;
 #endif
@@ -67,18 +67,22 @@ watch_close(const void *p, size_t size)
 	(void)size;
 }
 
-/* Anybody may, and it holds nothing yet. */
+/* Anybody may; what it holds means something (`defined`: what is written back at close is read by the kernel) or not. */
 static inline void
-watch_open(const void *p, size_t size)
+watch_open(const void *p, size_t size, bool defined)
 {
 #if WATCH_ASAN
 	__asan_unpoison_memory_region(p, size);
 #endif
 #if WATCH_MEMCHECK
-	(void)VALGRIND_MAKE_MEM_UNDEFINED(p, size);
+	if (defined)
+		(void)VALGRIND_MAKE_MEM_DEFINED(p, size);
+	else
+		(void)VALGRIND_MAKE_MEM_UNDEFINED(p, size);
 #endif
 	(void)p;
 	(void)size;
+	(void)defined;
 }
 
 /* A block of `size` bytes is the program's; with `defined` it holds something already. */
@@ -89,7 +93,7 @@ watch_block(const void *p, size_t size, bool defined)
 	__asan_unpoison_memory_region(p, size);
 #endif
 #if WATCH_MEMCHECK
-	VALGRIND_MALLOCLIKE_BLOCK(p, size, WATCH_REDZONE, defined);
+	VALGRIND_MALLOCLIKE_BLOCK(p, size, 0, defined); /* no redzone of its own: it would lie in the block before */
 #endif
 	(void)p;
 	(void)size;
@@ -104,7 +108,7 @@ watch_block_end(const void *p, size_t size)
 	__asan_poison_memory_region(p, size);
 #endif
 #if WATCH_MEMCHECK
-	VALGRIND_FREELIKE_BLOCK(p, WATCH_REDZONE);
+	VALGRIND_FREELIKE_BLOCK(p, 0);
 #endif
 	(void)p;
 	(void)size;

@@ -23,6 +23,9 @@ letter(char c, unsigned *flags)
 	} known[] = {
 		{ 'd', HEAP_GUARD_ON },     { 'r', HEAP_GUARD_RANDOM }, { 'q', HEAP_GUARD_QUARANTINE },
 		{ 'z', HEAP_GUARD_ZERO },   { 'c', HEAP_GUARD_CANARY }, { '1', HEAP_GUARD_ALL },
+#if WATCH_ASAN
+		{ 'w', HEAP_GUARD_WATCH | HEAP_GUARD_QUARANTINE },
+#endif
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
@@ -44,7 +47,7 @@ harden_flags(const char *text, unsigned *flags)
 			if (letter(*c, &wanted) != 0)
 				return EINVAL;
 	/* What is freed must stay away for a while, or its next owner hides a late access to it. */
-	if (watch_present())
+	if (watch_memcheck())
 		wanted |= HEAP_GUARD_ON | HEAP_GUARD_WATCH | HEAP_GUARD_QUARANTINE;
 	*flags = wanted;
 	return 0;
