@@ -417,6 +417,7 @@ FUZZ = {
 # ---- targets that are a script: name -> (what it needs built, command); {deps}=GROUP installs a group of PACKAGES -----
 SCRIPTS = {
     'bench-pmem': (['all'], 'sh {root}/tests/bench/bench_pmem.sh {root} {build} {cc}'),
+    'bench-harden': (['all'], '{python} {root}/tests/bench/bench_harden.py {root} {build} {cc}'),
     'calibrate-pmem': (['tests'], 'sh {root}/tests/bench/calibrate_pmem.sh {root} {build} {cc}'),
     'check-cross': ([], 'sh {root}/tests/check_cross.sh {root} {home} {python}'),
     'demo': (['all', 'examples'], '{python} {root}/tests/demo.py {build}'),
