@@ -5,9 +5,12 @@
 #ifndef TESTS_MODELS_STAND_INS_H
 #define TESTS_MODELS_STAND_INS_H
 
+#include <pthread.h>
+
 #include "alloc/lock.h"
 #include "alloc/os.h"
 #include "alloc/purge.h"
+#include "tests/models/engine.h"
 
 _Noreturn void
 os_fatal(const char *name, const char *what, const void *p)
