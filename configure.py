@@ -236,6 +236,7 @@ TESTS = {
         'mt_alloc_fork',
         'mt_alloc_heap',
         'mt_alloc_lock',
+        'mt_alloc_pages',
         'mt_api_registry',
     ],
     'vmem': [
