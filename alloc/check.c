@@ -12,6 +12,7 @@
 #include "alloc/extent.h"
 #include "alloc/guard.h"
 #include "alloc/heap_state.h"
+#include "alloc/layout.h"
 #include "alloc/os.h"
 #include "alloc/slab.h"
 
@@ -54,8 +55,8 @@ superblock_ok(struct walk *walk)
 	struct heap_media layout = {0};
 	if (media->magic != HEAP_MEDIA_MAGIC || media->version != HEAP_MEDIA_VERSION || media->size != heap->size ||
 	    (char *)media - heap->base != (ptrdiff_t)media->reserved ||
-	    extent_layout(&layout, media->size, media->reserved, os_page_size()) != 0 ||
-	    !extent_layout_same(media, &layout))
+	    layout_of_size(&layout, media->size, media->reserved, os_page_size()) != 0 ||
+	    !layout_same(media, &layout))
 		return fail(walk, "the superblock was overwritten");
 	uint64_t ready = (uint64_t)media->ready_chunks << HEAP_LG_CHUNK_PAGES;
 	if (ready > heap->npages)

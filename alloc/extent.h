@@ -1,14 +1,13 @@
 /* extent.h -- runs of pages: taken, given back, grown and shrunk in place; committed before use
  *
- * Owns:   chunk_media (used, committed, dirty bits), ready_chunks and the readiness of all tables, the counts of
- *         used and committed pages.
+ * Owns:   chunk_media's used bits, ready_chunks and the readiness of all tables, the count of used pages.
  * Rules:  E1  a page is in at most one extent: its used bit is set exactly while it is.
  *         E2  no page is handed out before it is committed (backing SPARSE), so that no touch can raise SIGBUS.
- *         E3  dirty bit 0 means that the page reads as zero. Pages handed out are dirty.
+ *         E3  pages handed out are dirty (commit.h).
  *         E4  tables are touched only below ready_chunks, and committed before that grows.
  *         E5  bits at and beyond npages are used for ever.
  * Locks:  extent lock for used bits, the index and readiness. Committing and clearing happen outside it: the pages
- *         belong to the caller by then. committed and dirty words are shared with neighbours: atomic or/and.
+ *         belong to the caller by then.
  * Media:  in the region.
  * Fails:  ENOMEM: no run fits, or the file system has no room; nothing has changed.
  */
@@ -19,14 +18,6 @@
 #include <stdint.h>
 
 struct heap;
-
-/* Where the tables lie in a region of this size. EINVAL: too small. Fills the offsets and counts of `media` (which
- * need not be in the region). */
-struct heap_media;
-int extent_layout(struct heap_media *media, uint64_t size, uint64_t reserved, uint64_t page_size);
-
-/* Both describe the same layout: counts, levels and every offset. */
-bool extent_layout_same(const struct heap_media *a, const struct heap_media *b);
 
 /* Gets the first tables ready in a new heap. 0 or ENOMEM. */
 int extent_init(struct heap *heap);
@@ -48,11 +39,8 @@ bool extent_take_at(struct heap *heap, uint32_t page, uint32_t n);
 /* For purge.c: marks the first run of up to `max` free committed pages of chunk `chunk`, from its page `from` on, as
  * used; returns its length, 0: there is none. */
 uint32_t extent_take_committed(struct heap *heap, uint32_t chunk, uint32_t from, uint32_t max, uint32_t *page);
-/* Of pages taken so: whether the file has them. False before they are punched, so that a process killed meanwhile leaves
- * no bit that promises a page which is gone; true again when that failed. */
-void extent_set_committed(struct heap *heap, uint32_t page, uint32_t n, bool committed);
-/* Pages taken so are free again; `zero`: they read as zero from now on. */
-void extent_put_purged(struct heap *heap, uint32_t page, uint32_t n, bool zero);
+/* Pages that were taken are free again; the page map does not know of them. */
+void extent_put_back(struct heap *heap, uint32_t page, uint32_t n);
 
 /* Pages of blocks that are free and still held by the file; 0 where nothing is ever purged. */
 uint64_t extent_idle_pages(struct heap *heap);
@@ -60,10 +48,5 @@ uint32_t extent_longest_free(struct heap *heap); /* pages, counting what is not 
 
 /* Every rule that can be seen from the tables alone; see heap_check(). The world is held. */
 bool extent_valid(struct heap *heap, const char **why);
-
-/* Chunks' free pages hold nothing any more (heap_set_backing). The world is held. */
-void extent_forget_free(struct heap *heap);
-/* Counts committed pages anew after the backing changed. The world is held. */
-void extent_count_committed(struct heap *heap);
 
 #endif

@@ -16,9 +16,11 @@
 
 #include "alloc/assert.h"
 #include "alloc/bin.h"
+#include "alloc/commit.h"
 #include "alloc/extent.h"
 #include "alloc/guard.h"
 #include "alloc/heap_state.h"
+#include "alloc/layout.h"
 #include "alloc/os.h"
 #include "alloc/page_map.h"
 #include "alloc/purge.h"
@@ -117,7 +119,7 @@ heap_create(struct heap **out, const struct heap_config *config)
 	struct heap_media layout = {0};
 	size_t page = os_page_size();
 
-	if (!heap_config_valid(config) || extent_layout(&layout, config->size, config->reserved, page) != 0)
+	if (!heap_config_valid(config) || layout_of_size(&layout, config->size, config->reserved, page) != 0)
 		return EINVAL;
 	struct heap *heap = heap_state_new(config, &layout);
 	if (heap == NULL)
@@ -147,7 +149,7 @@ heap_attach(struct heap **out, const struct heap_config *config)
 	struct heap_media layout = {0}, found;
 
 	if (!heap_config_valid(config) ||
-	    extent_layout(&layout, config->size, config->reserved, os_page_size()) != 0)
+	    layout_of_size(&layout, config->size, config->reserved, os_page_size()) != 0)
 		return EINVAL;
 	memcpy(&found, (const char *)config->base + config->reserved, sizeof(found));
 	if (found.magic != HEAP_MEDIA_MAGIC || found.version != HEAP_MEDIA_VERSION || found.features_incompat != 0 ||
@@ -155,7 +157,7 @@ heap_attach(struct heap **out, const struct heap_config *config)
 	    found.checksum != heap_superblock_checksum(&found))
 		return EINVAL;
 	/* The layout follows from the size alone: what the superblock says must be the same. */
-	if (found.size != config->size || found.reserved != config->reserved || !extent_layout_same(&found, &layout) ||
+	if (found.size != config->size || found.reserved != config->reserved || !layout_same(&found, &layout) ||
 	    found.ready_chunks == 0 || found.ready_chunks > found.nchunks)
 		return EINVAL;
 	struct heap *heap = heap_state_new(config, &layout);
@@ -594,8 +596,8 @@ heap_set_backing(struct heap *heap, enum heap_backing backing, bool recommit)
 	heap->backing = backing;
 	atomic_store_explicit(&heap->purge_refused, 0, memory_order_relaxed); /* the new one may punch */
 	if (recommit)
-		extent_forget_free(heap);
-	extent_count_committed(heap);
+		commit_forget_free(heap);
+	commit_count(heap);
 }
 
 size_t

@@ -62,9 +62,8 @@ struct heap {
 	_Alignas(64) _Atomic uint64_t committed_pages; /* of blocks, not of tables; backing SPARSE and PRIVATE only */
 	_Atomic uint64_t ncommits, ncommit_failures, npurges, purged_pages;
 	_Atomic uint64_t nlarge_alloc, nlarge_free; /* extents that no cache was asked for */
-	/* any thread, atomic: extent.c, what committing cost so far by single and by huge pages */
+	/* any thread, atomic: commit.c, what committing cost so far by single and by huge pages */
 	_Atomic uint64_t small_ns, small_pages, huge_ns, huge_pages;
-	_Atomic uint32_t huge_refused; /* the file system has no huge pages for us: do not ask again */
 	/* any thread, atomic: bin.c */
 	_Atomic uint64_t empty_pages; /* of the slabs in all empty lists; changed with the bin's lock */
 	/* any thread, atomic: purge.c */

@@ -6,6 +6,7 @@
 #include "alloc/purge.h"
 
 #include "alloc/bin.h"
+#include "alloc/commit.h"
 #include "alloc/extent.h"
 #include "alloc/heap_state.h"
 #include "alloc/os.h"
@@ -18,36 +19,20 @@
 static uint32_t
 punch(struct heap *heap, uint32_t page, uint32_t n)
 {
-	uint64_t unit = os_page_size() >> HEAP_LG_PAGE; /* the kernel's pages may be larger than ours */
-	uint64_t origin = (uint64_t)(uintptr_t)heap->pages >> HEAP_LG_PAGE;
-	uint64_t begin = (origin + page + unit - 1) / unit * unit - origin, end = (origin + page + n) / unit * unit - origin;
+	uint32_t first = page, whole = commit_whole(heap, &first, n);
+	bool done = whole != 0 && commit_punch(heap, first, whole);
 
-	if (begin >= end) {
-		extent_put_purged(heap, page, n, false);
-		return 0;
-	}
-	char *addr = heap_page_addr(heap, (uint32_t)begin);
-	size_t size = (size_t)(end - begin) << HEAP_LG_PAGE;
-	bool file = heap->backing == HEAP_BACKING_SPARSE;
-
-	extent_set_committed(heap, (uint32_t)begin, (uint32_t)(end - begin), false);
-	bool done = (file ? os_punch(addr, size) : os_discard(addr, size)) == 0;
-	if (!done)
-		extent_set_committed(heap, (uint32_t)begin, (uint32_t)(end - begin), true);
-	if (begin > page)
-		extent_put_purged(heap, page, (uint32_t)(begin - page), false);
-	/* A private mapping of a file shows the file's old bytes again: not zero. */
-	extent_put_purged(heap, (uint32_t)begin, (uint32_t)(end - begin), done && file);
-	if (page + n > end)
-		extent_put_purged(heap, (uint32_t)end, (uint32_t)(page + n - end), false);
-	if (!done) {
+	if (whole != 0 && !done) {
 		/* Locked pages, or a file system without holes: it would be the same the next time. */
 		atomic_store_explicit(&heap->purge_refused, 1, memory_order_relaxed);
-		return 0;
+		commit_set(heap, first, whole, true);
 	}
+	extent_put_back(heap, page, n);
+	if (!done)
+		return 0;
 	atomic_fetch_add_explicit(&heap->npurges, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&heap->purged_pages, end - begin, memory_order_relaxed);
-	return (uint32_t)(end - begin);
+	atomic_fetch_add_explicit(&heap->purged_pages, whole, memory_order_relaxed);
+	return whole;
 }
 
 /* Punches up to `max` idle pages of a chunk; returns how many. */

@@ -20,9 +20,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "alloc/commit.h"
 #include "alloc/extent.h"
 #include "alloc/free_index.h"
 #include "alloc/heap_state.h"
+#include "alloc/layout.h"
 #include "alloc/os.h"
 #include "alloc/page_map.h"
 #include "alloc/slab.h"
@@ -222,7 +224,7 @@ judge_superblock(const struct heap_config *config, struct heap_media *layout, st
 	struct heap_media found;
 	const char *why = NULL;
 
-	if (!heap_config_valid(config) || extent_layout(layout, config->size, config->reserved, os_page_size()) != 0) {
+	if (!heap_config_valid(config) || layout_of_size(layout, config->size, config->reserved, os_page_size()) != 0) {
 		explain(report, "the region is too small for a heap");
 		return EINVAL;
 	}
@@ -233,7 +235,7 @@ judge_superblock(const struct heap_config *config, struct heap_media *layout, st
 		 (found.flags & ~HEAP_MEDIA_ZEROED) != 0)
 		why = "the heap has another format version: a newer library is needed";
 	else if (found.size != config->size || found.reserved != config->reserved ||
-		 !extent_layout_same(&found, layout))
+		 !layout_same(&found, layout))
 		why = "the superblock does not fit the region, or was made where pages have another size";
 	else if (found.ready_chunks == 0 || found.ready_chunks > found.nchunks)
 		why = "the superblock's count of used chunks is impossible";
@@ -496,7 +498,7 @@ write_all(struct repair *repair)
 	atomic_store_explicit(&media->used_pages, repair->used_pages, memory_order_relaxed);
 	/* Kept up to date only at a detachment: nothing is wrong with it. */
 	if (heap->backing == HEAP_BACKING_SPARSE || heap->backing == HEAP_BACKING_PRIVATE)
-		extent_count_committed(heap);
+		commit_count(heap);
 	media->committed_pages = atomic_load_explicit(&heap->committed_pages, memory_order_relaxed);
 	atomic_store_explicit(&media->cache_room, 0, memory_order_relaxed);
 }

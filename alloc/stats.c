@@ -10,6 +10,7 @@
 #include "alloc/extent.h"
 #include "alloc/free_index.h"
 #include "alloc/heap_state.h"
+#include "alloc/layout.h"
 #include "alloc/os.h"
 #include "alloc/slab.h"
 
@@ -152,7 +153,8 @@ blocks_of_extent(void *ctx, unsigned sc, uint32_t page, uint32_t pages)
 	}
 	const struct slab_media *slab = &heap->slabs[heap->page_map[page]];
 	for (uint32_t slot = 0; slot < slab->nslots; slot++) {
-		if ((atomic_load_explicit(&slab_bits(heap, slab)[slot / 64], memory_order_relaxed) >> (slot % 64) & 1) == 0)
+		if ((atomic_load_explicit(&slab_bits(heap, slab)[slot / 64], memory_order_relaxed) >> (slot % 64) &
+		     1) == 0)
 			continue;
 		void *p = slab_slot_addr(heap, slab, slot);
 		if (!is_cached(heap, sc, p))
@@ -214,27 +216,17 @@ span_end(const struct span *span)
 static int
 add_tables(struct span *span, const struct heap_media *media, uint64_t chunks)
 {
+	struct layout_table tables[LAYOUT_TABLES];
 	int result = span_add(span, media->reserved, up(media->reserved + sizeof(*media)));
+	/* As they lie: the upper levels of the index, the lowest, the others. */
+	unsigned ntables = layout_tables(media, tables);
 
-	/* As they lie: the upper levels, then the lowest. */
-	for (unsigned i = 1; i <= media->nlevels && result == 0; i++) {
-		unsigned level = i % media->nlevels;
-		uint64_t nodes = (chunks + (UINT64_C(1) << (HEAP_LG_FANOUT * level)) - 1) >> (HEAP_LG_FANOUT * level);
+	for (unsigned i = 1; i <= ntables && result == 0; i++) {
+		const struct layout_table *table = &tables[i < media->nlevels ? i : i == media->nlevels ? 0 : i - 1];
 
-		result = span_add(span, media->nodes_off[level] / os_page_size() * os_page_size(),
-				  up(media->nodes_off[level] + nodes * sizeof(struct node_media)));
+		result = span_add(span, table->off / os_page_size() * os_page_size(),
+				  up(table->off + layout_table_bytes(table, chunks)));
 	}
-	const struct {
-		uint64_t off, per_chunk;
-	} tables[] = {
-		{media->chunks_off, sizeof(struct chunk_media)},
-		{media->page_class_off, HEAP_CHUNK_PAGES},
-		{media->page_map_off, HEAP_CHUNK_PAGES * sizeof(uint32_t)},
-		{media->slabs_off, HEAP_CHUNK_PAGES / SC_MIN_SLAB_PAGES * sizeof(struct slab_media)},
-		{media->bits_off, HEAP_CHUNK_PAGES * HEAP_PAGE_WORDS * sizeof(uint64_t)},
-	};
-	for (unsigned i = 0; i < sizeof(tables) / sizeof(tables[0]) && result == 0; i++)
-		result = span_add(span, tables[i].off, up(tables[i].off + chunks * tables[i].per_chunk));
 	return result;
 }
 

@@ -9,8 +9,8 @@
 
 #include <string.h>
 
-#include "alloc/extent.h"
 #include "alloc/heap.h"
+#include "alloc/layout.h"
 #include "alloc/os.h"
 #include "alloc/size_class.h"
 
@@ -21,14 +21,14 @@ survey_begin(struct survey *survey, const void *base, size_t size, size_t reserv
 	uint64_t ready;
 
 	memset(survey, 0, sizeof(*survey));
-	if (extent_layout(&survey->layout, size, reserved, os_page_size()) != 0)
+	if (layout_of_size(&survey->layout, size, reserved, os_page_size()) != 0)
 		return "the region is too small for a heap";
 	memcpy(&found, (const char *)base + reserved, sizeof(found));
 	if (found.magic != HEAP_MEDIA_MAGIC)
 		return "the superblock is none";
 	if (found.version != HEAP_MEDIA_VERSION || found.features_incompat != 0)
 		return "the heap has another format version: a newer library is needed";
-	if (found.size != size || found.reserved != reserved || !extent_layout_same(&found, &survey->layout) ||
+	if (found.size != size || found.reserved != reserved || !layout_same(&found, &survey->layout) ||
 	    found.ready_chunks == 0 || found.ready_chunks > found.nchunks)
 		return "the superblock does not fit the region";
 	ready = (uint64_t)found.ready_chunks << HEAP_LG_CHUNK_PAGES;

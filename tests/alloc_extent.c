@@ -1,9 +1,10 @@
-/* alloc_extent.c -- pages taken, given back, grown in place, committed, known to be zero */
+/* alloc_extent.c -- pages taken, given back, grown in place; those handed out committed, and zero when asked for */
 #include <criterion/criterion.h>
 
 #include <errno.h>
 #include <string.h>
 
+#include "alloc/commit.h"
 #include "alloc/extent.h"
 #include "alloc/heap_state.h"
 #include "alloc/page_map.h"
@@ -129,72 +130,16 @@ Test(alloc_extent, taking_for_the_purger_leaves_no_page_behind)
 	extent_free(heap, a, 100);
 	cr_assert_eq(extent_take_committed(heap, 0, 0, 30, &page), 30);
 	cr_assert_eq(page, a);
-	extent_set_committed(heap, page, 30, false);
-	extent_put_purged(heap, page, 30, true);
+	cr_assert(commit_punch(heap, page, 30));
+	extent_put_back(heap, page, 30);
 	cr_assert_eq(extent_take_committed(heap, 0, 0, 512, &page), 70, "what was purged is not idle any more");
 	cr_assert_eq(page, a + 30);
-	extent_put_purged(heap, page, 70, false);
+	extent_put_back(heap, page, 70);
 	cr_assert_eq(extent_idle_pages(heap), 70);
 	cr_assert_eq(extent_take_committed(heap, 0, 40, 512, &page), 60, "from a page on");
-	extent_set_committed(heap, page, 60, false);
-	extent_put_purged(heap, page, 60, true);
+	cr_assert(commit_punch(heap, page, 60));
+	extent_put_back(heap, page, 60);
 	cr_assert_eq(extent_take_committed(heap, 7, 0, 512, &page), 0, "a chunk that is not ready");
-	cr_assert(valid());
-}
-
-/* Single pages are said to have cost much: huge ones pay. */
-static void
-begin_huge(void)
-{
-	uint32_t page;
-
-	begin(HEAP_BACKING_SPARSE, false);
-	heap->huge_refused = 1;
-	cr_assert_eq(extent_alloc(heap, 4096, 0, false, &page), 0);
-	heap->huge_refused = 0;
-	heap->small_pages = 1000;
-	heap->small_ns = 1000 * UINT64_C(1000000000);
-}
-
-Test(alloc_extent, a_heap_that_has_grown_grows_by_huge_pages)
-{
-	uint32_t page, used;
-	size_t before;
-
-	begin_huge();
-	used = (uint32_t)heap->media->used_pages;
-	before = heap_region_file_bytes(&region);
-	/* into the next multiple of 2 MiB, by a little */
-	uint32_t n = 512 - (uint32_t)((((uintptr_t)heap->pages >> HEAP_LG_PAGE) + used) % 512) + 1;
-	cr_assert_eq(extent_alloc(heap, n, 0, false, &page), 0);
-	if (heap->huge_refused != 0)
-		cr_skip_test("this kernel has no huge page for us");
-	cr_assert_eq(heap->huge_pages, 512);
-	cr_assert_eq(heap->media->used_pages, used + n, "what came with it is free");
-	cr_assert_eq(extent_idle_pages(heap), 511);
-	size_t grown = heap_region_file_bytes(&region) - before, wanted = ((size_t)n + 511) << HEAP_LG_PAGE;
-	cr_assert(grown >= wanted && grown <= wanted + ((size_t)128 << 10), "%zu bytes, and some for tables: %zu", wanted,
-	          grown);
-	cr_assert(valid());
-
-	uint64_t ncommits = heap->ncommits;
-	before = heap_region_file_bytes(&region);
-	cr_assert_eq(extent_alloc(heap, 511, 0, true, &page), 0);
-	cr_assert_eq(heap->ncommits, ncommits, "it is there already");
-	cr_assert_eq(heap_region_file_bytes(&region), before);
-	for (char *p = heap_page_addr(heap, page); p < heap_page_addr(heap, page + 511); p += 64)
-		cr_assert_eq(*p, 0);
-}
-
-Test(alloc_extent, huge_pages_that_cost_more_are_not_taken)
-{
-	uint32_t page;
-
-	begin_huge();
-	heap->huge_pages = 512;
-	heap->huge_ns = heap->small_ns * 2;
-	cr_assert_eq(extent_alloc(heap, 1024, 0, false, &page), 0);
-	cr_assert_eq(heap->huge_pages, 512);
 	cr_assert(valid());
 }
 

@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "alloc/extent.h"
 #include "alloc/heap.h"
 #include "alloc/heap_media.h"
+#include "alloc/layout.h"
 #include "tests/heap_region.h"
 
 struct field {
@@ -126,7 +126,7 @@ Test(media_layout, tables_are_in_their_places)
 	for (size_t i = 0; i < sizeof(layouts) / sizeof(layouts[0]); i++) {
 		struct heap_media m = {0};
 
-		cr_assert_eq(extent_layout(&m, layouts[i].size, 4096, 4096), 0);
+		cr_assert_eq(layout_of_size(&m, layouts[i].size, 4096, 4096), 0);
 		cr_expect_eq(m.npages, layouts[i].npages);
 		cr_expect_eq(m.nchunks, layouts[i].nchunks);
 		cr_expect_eq(m.nlevels, layouts[i].nlevels);
@@ -146,7 +146,7 @@ Test(media_layout, tables_of_any_size_do_not_overlap)
 	for (uint64_t size = HEAP_MIN_SIZE; size < (uint64_t)1 << 45; size += size / 7 + 4096 + size % 8191) {
 		struct heap_media m = {0};
 
-		cr_assert_eq(extent_layout(&m, size, 0, 4096), 0, "size %#lx", (unsigned long)size);
+		cr_assert_eq(layout_of_size(&m, size, 0, 4096), 0, "size %#lx", (unsigned long)size);
 		uint64_t chunks = m.nchunks;
 		cr_assert_geq(chunks * HEAP_CHUNK_PAGES, m.npages);
 		cr_assert_geq(m.page_class_off, m.chunks_off + chunks * sizeof(struct chunk_media));

@@ -29,10 +29,8 @@
 struct world {
 	struct heap_region region;
 	struct heap *heap;
-	size_t largest;
+	size_t largest; /* block of the fresh heap */
 	_Atomic unsigned running;
-	char where[64];
-	unsigned nulls;
 };
 
 static char where[64]; /* the small tmpfs */
@@ -171,7 +169,7 @@ compare_with_file(struct heap *heap, int fd)
 		}
 	}
 	cr_assert_eq(committed, heap->committed_pages, "%" PRIu64 " pages committed, counted %" PRIu64, committed,
-	             heap->committed_pages);
+		     heap->committed_pages);
 	for (unsigned sc = 1; sc <= SC_SLAB_COUNT; sc++)
 		for (uint32_t n = heap->media->bins[sc].empty; n != 0; n = heap->slabs[n - 1].next)
 			empty += heap->slabs[n - 1].pages;
@@ -184,7 +182,7 @@ run_pages(size_t pool, size_t disk, bool fill)
 	struct heap_thread threads[THREADS];
 	struct world w = {0};
 	struct heap_stats stats;
-	unsigned turns = 0, refused = 0, huge = 0;
+	unsigned turns = 0;
 
 	if (disk != 0) {
 		mount_small(disk);
@@ -196,9 +194,6 @@ run_pages(size_t pool, size_t disk, bool fill)
 	heap_stats_get(w.heap, &stats);
 	w.largest = stats.largest_free;
 	for (unsigned round = 0; round < 3; round++) {
-		refused += w.heap->huge_refused;
-		huge += w.heap->huge_pages != 0;
-		w.heap->huge_refused = 0;
 		w.heap->huge_ns = w.heap->huge_pages = 0;
 		w.heap->small_pages = 1000;
 		w.heap->small_ns = 1000 * UINT64_C(1000000000);
@@ -223,8 +218,6 @@ run_pages(size_t pool, size_t disk, bool fill)
 		heap_threads_join(threads, THREADS);
 		compare_with_file(w.heap, w.region.fd);
 	}
-	fprintf(stderr, "pool %zu disk %zu: huge in %u rounds, refused in %u; failures %" PRIu64 " commits %" PRIu64 " purges %" PRIu64 " reclaims %" PRIu64 "\n", pool, disk, huge, refused,
-	        w.heap->ncommit_failures, w.heap->ncommits, w.heap->npurges, w.heap->nreclaims);
 	heap_threads_expect_empty(w.heap, disk == 0 ? w.largest : MIB);
 	compare_with_file(w.heap, w.region.fd);
 	heap_detach(w.heap);
