@@ -136,6 +136,21 @@ Test(api_tools_check, backup_is_the_pool_as_it_was)
 	cr_expect_eq(file_hash(in_dir("second")), hash);
 }
 
+Test(api_tools_check, backup_of_a_set_of_one_file_is_the_file)
+{
+	char text[1200];
+	uint64_t hash;
+
+	pool_kill(in_dir("pool"));
+	hash = file_hash(in_dir("pool"));
+	snprintf(text, sizeof(text), "PMEMPOOLSET\n%llu %s\n", (unsigned long long)file_stat(in_dir("pool")).st_size,
+		 in_dir("pool"));
+	run_write_file(in_dir("set"), text);
+	went_well(tool("check", "-r", "-y", "-b", file_in_dir("copy"), file_in_dir("set")));
+	cr_expect_eq(file_hash(in_dir("copy")), hash);
+	pmemcto_close(pool_reopen(in_dir("set")));
+}
+
 Test(api_tools_check, backup_keeps_holes)
 {
 	int status;

@@ -308,7 +308,9 @@ repair(struct check *check)
 
 	if (!agreed(check))
 		return TOOL_NEGATIVE;
-	if (check->backup != NULL && backup_file("check", check->path, check->backup) != 0)
+	/* not check->path: that may be the text of a set of one file */
+	if (check->backup != NULL &&
+	    backup_file("check", check->view.parts.part[0].file.path, check->backup) != 0)
 		return TOOL_NEGATIVE;
 	int error = cto_repair(&check->view, check->view.base, PARTS_SHARED, &progress, &check->report);
 	end_progress(check);
