@@ -162,6 +162,7 @@ repair(bool try_first)
 {
 	struct cto_repair_report tried, report;
 	struct cto_view view;
+	char why[256] = "";
 	void *base;
 	int error = cto_view_open(path, PARTS_WRITE, &view);
 
@@ -177,6 +178,14 @@ repair(bool try_first)
 	REQUIRE(!try_first || memcmp(&tried, &report, sizeof(report)) == 0, "tried out it did something else");
 	REQUIRE(report.root == 0, "a good root was cleared");
 	REQUIRE(report.heap.slots + report.heap.large >= blocks.n, "%u blocks were completed", blocks.n);
+	cto_view_close(&view);
+
+	/* what was repaired is whole for who looks at all of it, too */
+	REQUIRE(cto_view_open(path, PARTS_READ, &view) == 0, "%s", pmemcto_errormsg());
+	REQUIRE(parts_map(&view.parts, PARTS_PRIVATE, &base) == 0, "a private mapping");
+	error = cto_judge(&view, base, NULL, why, sizeof(why));
+	REQUIRE(error == 1, "%d: %s", error, why);
+	parts_unmap(&view.parts, base);
 	cto_view_close(&view);
 }
 
@@ -378,6 +387,8 @@ op_misuse(struct input *in)
 	case 6:
 		REQUIRE(pmemcto_malloc_usable_size(pcp, &stale) == 0 && pmemcto_malloc_usable_size(pcp, NULL) == 0,
 			"the size of what is not of the pool");
+		REQUIRE(pmemcto_malloc_usable_size(stale, none) == 0 && errno == EINVAL,
+			"a size by a handle that is none");
 		break;
 	default:
 		refused(pmemcto_create(path, "fuzz", 0, 0), EAGAIN, "create over an open pool");

@@ -10,6 +10,7 @@
  *   V3  an empty pool has room for half of its size.
  *   V4  vmem_check() is 1 for a pool that was let alone, 0 for one that overlaps a live one, -1 for a stale handle.
  *   V5  the program's malloc and free functions are called in pairs.
+ *   V6  a child of fork() goes on with the pools in private memory, and changes nothing of its parent's.
  *
  * Deterministic: the memory is empty at the start of each input, and no pool outlives it.
  */
@@ -17,6 +18,8 @@
 #include "fuzz/calls.h"
 
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <wchar.h>
 
 #include "api/include/libvmem.h"
@@ -198,11 +201,20 @@ delete_pool(unsigned i)
 	pool_forget(i);
 }
 
+static bool
+overlaps_any(const struct pool *pool)
+{
+	bool overlaps = false;
+
+	for (unsigned i = 0; i < npools; i++)
+		overlaps = overlaps || (&pools[i] != pool && overlap(&pools[i], pool));
+	return overlaps;
+}
+
 static void
 op_check(struct input *in)
 {
 	struct pool *pool = &pools[input_byte(in) % (npools + 1)];
-	bool overlaps = false;
 	int verdict;
 
 	if (pool == &pools[npools]) {
@@ -213,12 +225,10 @@ op_check(struct input *in)
 		REQUIRE(verdict == -1 && errno == EINVAL, "%d, errno %d", verdict, errno);
 		return;
 	}
-	for (unsigned i = 0; i < npools; i++)
-		overlaps = overlaps || (&pools[i] != pool && overlap(&pools[i], pool));
 	errno = KEPT;
 	verdict = vmem_check(pool->vmp);
 	REQUIRE(errno == KEPT, "errno %d", errno);
-	if (overlaps)
+	if (overlaps_any(pool))
 		REQUIRE(verdict == 0, "%d for a pool that overlaps another", verdict);
 	else if (pool->spoiled)
 		REQUIRE(verdict == 0 || verdict == 1, "%d", verdict);
@@ -413,6 +423,32 @@ in_thread(void *arg)
 	return NULL;
 }
 
+/* V6: a child has the pools in private memory as its own; those in files are its parent's. */
+static void
+op_fork(struct input *in)
+{
+	pid_t child = fork();
+	int status;
+
+	REQUIRE(child >= 0, "fork: %s", strerror(errno));
+	if (child == 0) {
+		for (unsigned i = 0; i < npools; i++) {
+			if (pools[i].spoiled || pools[i].in_file)
+				continue;
+			blocks_require(&pools[i].blocks, "in the child");
+			REQUIRE(vmem_check(pools[i].vmp) == !overlaps_any(&pools[i]), "in the child: %s",
+				vmem_errormsg());
+		}
+		for (unsigned i = 0; i < npools; i++) /* the parent's are not this child's to use */
+			pools[i].spoiled = pools[i].spoiled || pools[i].in_file;
+		for (unsigned n = input_byte(in) % 16; n > 0; n--)
+			op_allocate(in);
+		_exit(0);
+	}
+	REQUIRE(waitpid(child, &status, 0) == child && status == 0, "the child ended with %#x", status);
+	input_byte(in);
+}
+
 /* What is of another pool, or of none, is told from a block. */
 static void
 op_usable(struct input *in)
@@ -470,6 +506,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	nstale = 0;
 	refuses = false;
 	vmem_set_funcs(NULL, NULL, NULL, NULL, program_print);
+	REQUIRE(vmem_check_version(VMEM_MAJOR_VERSION, VMEM_MINOR_VERSION) == NULL, "this version");
+	REQUIRE(vmem_check_version(VMEM_MAJOR_VERSION, VMEM_MINOR_VERSION + 1) != NULL, "a version to come");
 	for (unsigned steps = 0; !input_ended(&in) && steps < 600; steps++) {
 		unsigned op = input_byte(&in);
 
@@ -489,6 +527,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			op_print(&in);
 		else if (op < 58)
 			op_functions(&in);
+		else if (op < 59)
+			op_fork(&in);
 		else if (op < 60)
 			run_in_thread(in_thread, &in);
 		else if (op < 150)
