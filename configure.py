@@ -217,6 +217,7 @@ TESTS = {
         'alloc_commit',
         'alloc_extent',
         'alloc_free_index',
+        'alloc_guard',
         'alloc_heap',
         'alloc_model',
         'alloc_os',
