@@ -100,11 +100,23 @@ open_again(bool succeeded)
 	pmemcto_close(pool);
 }
 
+/* A view that could not be unmapped stands where the pool belongs. Where the file has holes it is no mapping of the file. */
+static void
+unmap_view(void)
+{
+	int fd = open(in_dir("pool"), O_RDONLY);
+	uint64_t base;
+
+	cr_assert_eq(pread(fd, &base, sizeof(base), 5120), (ssize_t)sizeof(base));
+	close(fd);
+	munmap((void *)(uintptr_t)base, PMEMCTO_MIN_POOL);
+}
+
 static void
 check_again(bool succeeded)
 {
 	(void)succeeded;
-	fault_unmap_left(test_dir);
+	unmap_view();
 	open_again(false);
 }
 
