@@ -281,18 +281,14 @@ Test(flush_cpu, thresholds_and_barrier_by_family)
 	cr_assert_lt(settings_for("PMEM_MOVNT_THRESHOLD=-5").nt_threshold, 256);
 }
 
-/* Where the compiler does not optimize, arguments are stored before anything else. */
-#ifdef __OPTIMIZE__
-#define FIRST_INSTRUCTIONS 24
-#else
-#define FIRST_INSTRUCTIONS 40
-#endif
-
-/* Is there an SFENCE in the first instructions of a function that is nothing else? */
+/* Is there an SFENCE before the return of a function that is little else? (Where the compiler does not optimize, it stores
+ * arguments first, and counts calls when it measures coverage.) */
 static bool
 fences(void (*function)(void))
 {
-	return memmem((void *)(uintptr_t)function, FIRST_INSTRUCTIONS, "\x0f\xae\xf8", 3) != NULL;
+	const void *code = (void *)(uintptr_t)function, *ret = memchr(code, 0xc3, 128);
+
+	return ret != NULL && memmem(code, (size_t)((const char *)ret - (const char *)code), "\x0f\xae\xf8", 3) != NULL;
 }
 
 Test(flush_cpu, drain_and_persist_fence_unless_clflush_is_ordered)
@@ -310,8 +306,10 @@ Test(flush_cpu, drain_and_persist_fence_unless_clflush_is_ordered)
 	cr_assert_eq(ops.persist, ops.flush);
 	environment[2] = (char *)"PMEM_NO_FLUSH=1";
 	cr_assert(fences(choose("PMEM_NO_CLWB=1").drain));
+#ifdef __OPTIMIZE__ /* else it has the whole loop over lines in it, for no kind of flush */
 	ops = choose("PMEM_NO_CLWB=1");
 	cr_assert(fences((void (*)(void))ops.persist)); /* nothing else */
+#endif
 	environment[2] = NULL;
 	strcpy(fake.vendor, "AuthenticAMD");
 	cr_assert(fences(choose("PMEM_NO_CLWB=1").drain));

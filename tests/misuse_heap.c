@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "alloc/assert.h"
 #include "alloc/heap.h"
 #include "tests/heap_region.h"
 
@@ -213,6 +214,9 @@ Test(misuse_heap, double_free_with_others_in_between)
 
 Test(misuse_heap, double_free_by_two_threads)
 {
+	/* A block in two caches: the walk after the first thread's end says so, before the second one's flush can. */
+	if (PMHEAP_ASSERT >= 3)
+		cr_skip_test("assertion level 3 finds it first, and does not know the pointer");
 	expect_stop(late_by_two_threads, "double free");
 }
 
