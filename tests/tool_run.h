@@ -18,6 +18,26 @@ keep(void *p)
 	return kept[n++] = p;
 }
 
+/* Takes out what the compiler's run-time library says where coverage is measured, as nobody may write that: not the
+ * program's word. */
+static inline void
+tool_forget_profiling(char *text)
+{
+	static const char mark[] = "profiling:";
+	char *to = text, *next;
+
+	for (char *line = text; *line != '\0'; line = next) {
+		size_t n = strcspn(line, "\n");
+
+		next = line + n + (line[n] != '\0');
+		if (strncmp(line, mark, sizeof(mark) - 1) != 0) {
+			memmove(to, line, (size_t)(next - line));
+			to += next - line;
+		}
+	}
+	*to = '\0';
+}
+
 /* Runs pmheap with `input` (may be NULL) to read; as root, or as somebody who may nothing. The program is opened before, as
  * its folder need not be open to everybody. */
 static inline struct outcome *
@@ -46,6 +66,8 @@ tool_as(uid_t uid, const char *input, char *const argv[])
 	o->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	run_read_back(out, o->out, sizeof(o->out));
 	run_read_back(err, o->err, sizeof(o->err));
+	if (uid != 0)
+		tool_forget_profiling(o->err);
 	close(in);
 	close(program);
 	return o;
