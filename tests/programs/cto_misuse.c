@@ -34,7 +34,7 @@ main(int argc, char **argv)
 			pmemcto_free(pool, pmemcto_malloc(pool, (size_t)i % 900));
 		pmemcto_free(pool, block);
 	} else if (strcmp(what, "overflow") == 0) {
-		block[SIZE] = 1;
+		block[SIZE] ^= 1; /* whatever the canary is */
 		pmemcto_free(pool, block);
 	} else if (strcmp(what, "double_free") == 0) {
 		pmemcto_free(pool, block);

@@ -92,7 +92,7 @@ realloc_freed(void)
 static void
 overflow(void)
 {
-	block[SIZE] = 1;
+	block[SIZE] ^= 1; /* whatever the canary is */
 	vmem_free(pool, block);
 }
 
@@ -106,7 +106,7 @@ overflow_by_an_int(void)
 static void
 overflow_by_realloc(void)
 {
-	block[SIZE] = 1;
+	block[SIZE] ^= 1;
 	block = vmem_realloc(pool, block, 5000);
 }
 
