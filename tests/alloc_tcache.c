@@ -150,3 +150,23 @@ Test(alloc_tcache, without_a_barrier_all_threads_share_one)
 	heap_stats_get(heap, &stats);
 	cr_assert(stats.allocated == 0 && stats.cached == 0 && stats.ncaches == 0);
 }
+
+Test(alloc_tcache, a_class_that_is_no_longer_used_is_emptied)
+{
+	static void *p[3000];
+	unsigned idle = sc_of(100);
+
+	for (int i = 0; i < 50; i++)
+		p[i] = heap_malloc(heap, &cell, 100);
+	for (int i = 0; i < 50; i++)
+		heap_free(heap, &cell, p[i]);
+	cr_assert_gt(tcache_count(cell.own, idle), 0);
+	/* each slab that another class claims moves the clock's hand by one class: two turns */
+	for (int i = 0; i < 3000; i++)
+		p[i] = heap_malloc(heap, &cell, 3000);
+	cr_assert_eq(tcache_count(cell.own, idle), 0, "slots that nobody asks for keep a slab from the others");
+	cr_assert_eq(cell.own->mags[idle].claim, 0);
+	expect_magazines(cell.own);
+	for (int i = 0; i < 3000; i++)
+		heap_free(heap, &cell, p[i]);
+}
